@@ -1,0 +1,96 @@
+// The keys of a volume and what is derived from them. One random 256-bit volume key per epoch; every other symmetric key
+// is derived from it for one purpose (crypto_kdf, BLAKE2b-based).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "crypto/aead.h"
+#include "crypto/secret.h"
+
+namespace coffer {
+
+// A keyed 128-bit PRF (BLAKE2b, 16 bytes of output), for row keys that would tell a name or a size.
+class PrfKey {
+ public:
+  explicit PrfKey(Secret key);  // 32 bytes
+  std::array<uint8_t, 16> operator()(BytesView data) const;
+
+ private:
+  Secret key_;
+};
+
+// Ed25519 signing key (64-byte secret: seed || public).
+class SigningKey {
+ public:
+  static SigningKey generate();
+  static Result<SigningKey> from_secret(Secret secret64);
+  const PublicKey& public_key() const { return public_; }
+  Signature sign(BytesView message) const;
+  const Secret& secret() const { return secret_; }
+
+ private:
+  SigningKey(Secret secret, PublicKey pub) : secret_(std::move(secret)), public_(pub) {}
+  Secret secret_;
+  PublicKey public_;
+};
+
+bool verify(const PublicKey& key, BytesView message, const Signature& signature);
+
+// The sub-keys of one epoch. Constant after construction; thread-safe.
+class EpochKeys {
+ public:
+  EpochKeys(Epoch epoch, const Secret& volume_key);  // 32 bytes
+
+  Epoch epoch() const { return epoch_; }
+  const AeadKey& frames() const { return frames_; }      // kdf context "coffer__", id 1; frames and pack indexes
+  const AeadKey& records() const { return records_; }    // 2; records and heads
+  const AeadKey& segments() const { return segments_; }  // 3; segments and checkpoints
+
+ private:
+  Epoch epoch_;
+  AeadKey frames_, records_, segments_;
+};
+
+// The keys of what lies on this machine's disk only, derived from the volume key of epoch 1 (kdf id 4) and the state
+// directory's random salt. They do not change with epochs. Constant after construction; thread-safe.
+class LocalKeys {
+ public:
+  LocalKeys(const Secret& volume_key, BytesView salt32);
+  const AeadKey& rows() const { return rows_; }
+  const AeadKey& journal() const { return journal_; }
+  const AeadKey& secrets() const { return secrets_; }
+  const PrfKey& row_keys() const { return row_keys_; }
+
+ private:
+  AeadKey rows_, journal_, secrets_;
+  PrfKey row_keys_;
+};
+
+// All that an unlocked slot gives.
+struct VolumeSecrets {
+  VolumeId volume;
+  std::map<Epoch, Secret> epoch_keys;        // never empty; 32 bytes each
+  PublicKey signing_public;                  // the volume signing key: says who is a member
+  std::optional<SigningKey> signing_secret;  // absent in a device's own slot
+};
+
+// A member's certificate: this device key belongs to this volume, signed by the volume signing key.
+struct DeviceCertificate {
+  DeviceId device;
+  PublicKey key;  // Ed25519, signs the device's records
+  Epoch epoch;    // the newest epoch when it joined
+  Signature signature;
+
+  static DeviceCertificate issue(const SigningKey& volume_signing, const VolumeId&, const DeviceId&, const PublicKey&,
+                                 Epoch);
+  bool valid(const PublicKey& volume_signing_public, const VolumeId&) const;
+  void encode(Writer&) const;
+  static DeviceCertificate decode(Reader&);  // caller checks reader.ok()
+};
+
+}  // namespace coffer
