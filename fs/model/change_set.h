@@ -1,0 +1,74 @@
+// What one record does, in terms that another replica can follow: for each inode and name what it was changed from and
+// to. A batch of local changes, already coalesced: what was made and removed in between does not appear.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/model/types.h"
+
+namespace coffer::model {
+
+struct XattrChange {
+  std::string name;
+  std::optional<Bytes> value;  // nullopt: removed
+  bool operator==(const XattrChange&) const = default;
+};
+
+// Contents changed from `base` to `version`. `pieces` (sorted, disjoint) replace what was there; a piece without a frame
+// is a hole. What lies beyond `size` is gone.
+struct ContentPiece {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  std::optional<Extent> extent;  // offset and length equal the piece's
+  bool operator==(const ContentPiece&) const = default;
+};
+struct ContentChange {
+  Version base = 0;  // 0 for a file that the record makes
+  Version version = 0;
+  uint64_t size = 0;
+  std::vector<ContentPiece> pieces;
+  bool operator==(const ContentChange&) const = default;
+};
+
+struct InodeChange {
+  enum class Kind : uint8_t { kMade = 1, kChanged = 2, kRemoved = 3 };
+  Ino ino = 0;
+  Kind kind = Kind::kChanged;
+  FileType type = FileType::kRegular;
+  // kMade: all that apply are set. kChanged: those that changed.
+  std::optional<uint32_t> mode, uid, gid;
+  std::optional<uint64_t> rdev;
+  std::optional<WallTime> atime, mtime, ctime, btime;
+  std::optional<std::string> target;
+  std::optional<ContentChange> content;
+  std::vector<XattrChange> xattrs;
+  Version removed_version = 0;  // kRemoved: the version that its remover saw
+
+  bool operator==(const InodeChange&) const = default;
+};
+
+// The name `name` in `dir` led to `before` (0: nothing) and now leads to `after` (0: nothing).
+struct EntryChange {
+  Ino dir = 0;
+  std::string name;
+  Ino before = 0, after = 0;
+  FileType type = FileType::kRegular;  // of `after`, or of `before` when removed
+  bool operator==(const EntryChange&) const = default;
+};
+
+struct ChangeSet {
+  std::vector<InodeChange> inodes;   // sorted by ino
+  std::vector<EntryChange> entries;  // in the order in which new entries were made, removals after
+
+  bool empty() const { return inodes.empty() && entries.empty(); }
+  bool operator==(const ChangeSet&) const = default;
+};
+
+// Part of a record's plaintext (coffer-format(5)). Frames name their pack by an index into a table of packs in front.
+void encode(const ChangeSet& changes, Writer& out);
+// Everything is checked (names, lengths, order, sums); kCorrupt otherwise.
+Result<ChangeSet> decode_change_set(Reader& in);
+
+}  // namespace coffer::model

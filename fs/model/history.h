@@ -1,0 +1,94 @@
+// Transactions over rows, and what they changed: the before-images of every tracked row, by generation.
+//
+// Generations number the steps of a replica: each applied record is one; local changes that are in no record yet make up
+// the open one, and frozen ones before it. The before-images of a generation undo it; the difference between them and the
+// rows as they were at its end is what the generation did, from which a record is made (diff.h). So pending changes and
+// applied records are rolled back by one mechanism.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "base/rows.h"
+#include "fs/model/keys.h"
+
+namespace coffer::model {
+
+struct HistoryEntry {
+  RowKey key;
+  std::optional<Bytes> before;  // nullopt: there was no such row
+};
+
+// Which rows the newest generation has touched already; kept in memory, rebuilt from H rows at start (load).
+class Touched {
+ public:
+  explicit Touched(Generation generation) : generation_(generation) {}
+  static Result<Touched> load(const ReadRows& rows, Generation generation);
+
+  Generation generation() const { return generation_; }
+  size_t size() const { return index_.size(); }
+  bool contains(const RowKey& key) const { return index_.contains(key.bytes); }
+  // The index of the H row that holds the key's before-image.
+  std::optional<uint64_t> index_of(const RowKey& key) const;
+
+ private:
+  friend class Transaction;
+  Generation generation_;
+  std::unordered_map<std::string, uint64_t> index_;
+};
+
+// Gathers puts on top of `base`; reads see them. Nothing reaches `base` or `touched` until take() hands out the puts,
+// with history rows added for tracked rows that `touched` does not have yet. Dropping a transaction undoes it.
+// Not thread-safe; both referents outlive it and do not change while it lives.
+class Transaction : public Rows {
+ public:
+  Transaction(const ReadRows& base, Touched& touched) : base_(base), touched_(touched) {}
+
+  Result<std::optional<Bytes>> get(const RowKey& key) const override;
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override;
+  void put(RowKey key, Bytes value) override;
+  void erase(RowKey key) override;
+
+  bool empty() const { return puts_.empty(); }
+  // The puts to journal and apply, history rows included; marks the rows as touched. Fails (kIo, kCorrupt) only when a
+  // before-image cannot be read; then nothing is marked. The transaction is empty afterwards.
+  Result<std::vector<RowPut>> take();
+
+ private:
+  struct Change {
+    RowKey key;
+    std::optional<Bytes> value;
+  };
+  const ReadRows& base_;
+  Touched& touched_;
+  std::map<std::string, Change, std::less<>> puts_;
+};
+
+// Every before-image of a generation, in the order in which they were taken.
+Result<std::vector<HistoryEntry>> history_of(const ReadRows& rows, Generation generation);
+
+// Puts every row back as it was before `generation`, which must be the newest that has history, and erases its history.
+// N and L rows follow. Directories keep the greater next_cookie. `rows` must not track (a PlainRows over the replica).
+Result<void> undo(Rows& rows, Generation generation);
+// Forgets how to undo `generation`: it is below the line, or was empty.
+Result<void> drop_history(Rows& rows, Generation generation);
+
+// A transaction that keeps no history: for bookkeeping rows and undo.
+class PlainTransaction : public Rows {
+ public:
+  explicit PlainTransaction(const ReadRows& base) : base_(base) {}
+  Result<std::optional<Bytes>> get(const RowKey& key) const override;
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override;
+  void put(RowKey key, Bytes value) override;
+  void erase(RowKey key) override;
+  std::vector<RowPut> take();
+
+ private:
+  const ReadRows& base_;
+  std::map<std::string, RowPut, std::less<>> puts_;
+};
+
+}  // namespace coffer::model
