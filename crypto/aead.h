@@ -23,7 +23,8 @@ class AeadKey {
   // Seals plaintext that already lies at out[24..], ciphertext in place; out.size() = plaintext + kSealOverhead.
   void seal_in_place(BytesView associated_data, MutableBytes out) const;
 
-  // kCorrupt when it does not authenticate; `out` (sealed.size() - kSealOverhead bytes) is then zeroed.
+  // kCorrupt when it does not authenticate; `out` (sealed.size() - kSealOverhead bytes) is then zeroed. `out` may lie
+  // at sealed[24..], to open in place.
   Result<void> open(BytesView associated_data, BytesView sealed, MutableBytes out) const;
   Result<Bytes> open(BytesView associated_data, BytesView sealed) const;
 

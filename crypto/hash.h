@@ -1,5 +1,5 @@
-// Unkeyed digests, and the two that S3 signing needs. The target coffer_hash holds only these, so that `remote` can sign
-// requests without being able to link keys or AEAD.
+// Unkeyed digests, and the two that S3 signing needs. The target coffer_hash holds only these, so that `remote` can
+// sign requests without being able to link keys or AEAD.
 #pragma once
 
 #include <array>

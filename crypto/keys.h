@@ -1,5 +1,5 @@
-// The keys of a volume and what is derived from them. One random 256-bit volume key per epoch; every other symmetric key
-// is derived from it for one purpose (crypto_kdf, BLAKE2b-based).
+// The keys of a volume and what is derived from them. One random 256-bit volume key per epoch; every other symmetric
+// key is derived from it for one purpose (crypto_kdf, BLAKE2b-based).
 #pragma once
 
 #include <map>
@@ -14,7 +14,8 @@
 
 namespace coffer {
 
-// A keyed 128-bit PRF (BLAKE2b, 16 bytes of output), for row keys that would tell a name or a size.
+// A keyed 128-bit PRF (BLAKE2b, 16 bytes of output), for row keys that would tell a name or a size. Constant after
+// construction; thread-safe.
 class PrfKey {
  public:
   explicit PrfKey(Secret key);  // 32 bytes
@@ -24,10 +25,11 @@ class PrfKey {
   Secret key_;
 };
 
-// Ed25519 signing key (64-byte secret: seed || public).
+// Ed25519 signing key (64-byte secret: seed || public). Constant after construction; thread-safe.
 class SigningKey {
  public:
   static SigningKey generate();
+  // kInvalid: not 64 bytes, or the public half is not the seed's.
   static Result<SigningKey> from_secret(Secret secret64);
   const PublicKey& public_key() const { return public_; }
   Signature sign(BytesView message) const;
@@ -39,6 +41,7 @@ class SigningKey {
   PublicKey public_;
 };
 
+// Strict: small-order keys and non-canonical encodings do not verify.
 bool verify(const PublicKey& key, BytesView message, const Signature& signature);
 
 // The sub-keys of one epoch. Constant after construction; thread-safe.
@@ -57,7 +60,8 @@ class EpochKeys {
 };
 
 // The keys of what lies on this machine's disk only, derived from the volume key of epoch 1 (kdf id 4) and the state
-// directory's random salt. They do not change with epochs. Constant after construction; thread-safe.
+// directory's random salt: BLAKE2b-256 keyed by sub-key 4 of the salt, whose own sub-keys 1 to 4 are those below, in
+// order. They do not change with epochs. Constant after construction; thread-safe.
 class LocalKeys {
  public:
   LocalKeys(const Secret& volume_key, BytesView salt32);
@@ -67,6 +71,8 @@ class LocalKeys {
   const PrfKey& row_keys() const { return row_keys_; }
 
  private:
+  explicit LocalKeys(const Secret& salted);
+
   AeadKey rows_, journal_, secrets_;
   PrfKey row_keys_;
 };
@@ -79,7 +85,9 @@ struct VolumeSecrets {
   std::optional<SigningKey> signing_secret;  // absent in a device's own slot
 };
 
-// A member's certificate: this device key belongs to this volume, signed by the volume signing key.
+// A member's certificate: this device key belongs to this volume, signed by the volume signing key. Encoded as device
+// 16 | key 32 | epoch u32 | signature 64; the signature covers "coffer device certificate" 0x00 | volume 16 | device 16
+// | key 32 | epoch u32.
 struct DeviceCertificate {
   DeviceId device;
   PublicKey key;  // Ed25519, signs the device's records

@@ -17,8 +17,8 @@ Result<void> harden_process();
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(size_t size);             // zeroed; aborts when locked memory is not to be had
-  explicit Secret(BytesView copy);          // the caller wipes his own
+  explicit Secret(size_t size);     // zeroed; aborts when locked memory is not to be had
+  explicit Secret(BytesView copy);  // the caller wipes his own
   Secret(Secret&& o) noexcept;
   Secret& operator=(Secret&& o) noexcept;
   ~Secret();
@@ -30,7 +30,7 @@ class Secret {
   bool empty() const { return size_ == 0; }
   BytesView view() const { return {data_, size_}; }
   MutableBytes data() { return {data_, size_}; }
-  bool equal(const Secret& other) const;    // constant time for equal sizes
+  bool equal(const Secret& other) const;  // constant time for equal sizes
 
  private:
   uint8_t* data_ = nullptr;

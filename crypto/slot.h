@@ -2,12 +2,39 @@
 // without knowing its secret. The private key is derived from a passphrase (Argon2id) or a recovery key.
 //
 // Slot object, little-endian:
-//   magic "coffslot" 8 | version u16 = 1 | kind u8 | kdf memory KiB u32 | kdf passes u32 | salt 16 | slot id 16
-//   | slot public key 32 | ephemeral public key 32 | commitment 32 | sealed secrets, to the end
-// Everything before `sealed secrets` is covered by its associated data. Wrapping key = BLAKE2b-256(keyed by the X25519
-// shared secret; ephemeral pk || slot pk || slot id); commitment = BLAKE2b-256 keyed by the wrapping key of the text
-// "coffer slot commitment", checked before opening, so that one slot object cannot open to two contents under two keys.
-// The sealed plaintext is padded to a multiple of 512 bytes.
+//
+//     0  magic "coffslot"        8
+//     8  version u16 = 1         2
+//    10  kind u8                 1
+//    11  kdf memory in KiB u32   4   zero unless kind = 1
+//    15  kdf passes u32          4   zero unless kind = 1
+//    19  salt                   16
+//    35  slot id                16
+//    51  slot public key        32   X25519
+//    83  binding                32
+//   115  ephemeral public key   32   X25519
+//   147  commitment             32
+//   179  sealed secrets, to the end: nonce 24 | ciphertext, a multiple of 512 bytes | tag 16
+//
+// From the passphrase, 64 bytes = Argon2id(passphrase; salt; memory, passes, 1 lane, version 1.3); from a recovery key,
+// BLAKE2b-512 keyed by its 32 bytes over "coffer recovery slot" || salt. The first 32 are the seed of the slot's key
+// pair (private key = first half of SHA-512(seed)), the last 32 the binding key.
+//
+// Wrapping key = BLAKE2b-256 keyed by the X25519 shared secret over ephemeral pk || slot pk || slot id. Commitment =
+// BLAKE2b-256 keyed by the wrapping key over "coffer slot commitment", checked before opening, so that one slot object
+// cannot open to two contents under two keys. Everything before `sealed secrets` is covered by the associated data.
+//
+// Anybody who sees a slot public key can seal to it, the store included, so what opens must also prove where it comes
+// from: binding = BLAKE2b-256 keyed by the binding key over "coffer slot binding" || volume || volume signing public
+// key, made once by who knew the passphrase and copied when the slot is sealed anew; and the signature inside is made
+// with that signing key. Without these, a store could hand to a new machine a slot that opens with the right passphrase
+// and holds keys of the store's choosing.
+//
+// Plaintext: volume 16 | volume signing public key 32 | has u8 (1: signing secret follows; 0 in device slots)
+//   | signing secret 64 if has | count varint | count * (epoch u32, rising from 1 or more | volume key 32)
+//   | signature 64 | zeros to a multiple of 512 bytes.
+// The signature (Ed25519) covers "coffer slot contents" 0x00 || bytes 0 to 178 of the object || the plaintext before
+// it.
 #pragma once
 
 #include <string>
@@ -22,6 +49,8 @@ namespace coffer {
 
 enum class SlotKind : uint8_t { kPassphrase = 1, kRecoveryKey = 2, kDevice = 3 };
 
+inline constexpr size_t kMaxSlotSize = 1024 * 1024;  // some 29,000 epochs
+
 // Argon2id costs. What a slot from a store may ask for is bounded: [8 MiB, 4 GiB] and [1, 64] passes.
 struct KdfCost {
   uint32_t memory_kib = 256 * 1024;
@@ -30,23 +59,28 @@ struct KdfCost {
 
 struct SlotHeader {
   SlotKind kind{};
-  KdfCost cost;
+  KdfCost cost;  // zero unless kind is kPassphrase
   std::array<uint8_t, 16> salt{};
   ObjectId id;
   PublicKey slot_public;
 };
 
-// kCorrupt: not a slot; kTooNew: a later version.
+// Takes a whole slot object; nothing in it is authenticated yet. kCorrupt: not a slot, or one with costs out of bounds;
+// kTooNew: a later version or a kind that this build does not know.
 Result<SlotHeader> parse_slot_header(BytesView object);
 
 // A recovery key: 256 random bits, shown as 13 groups of 5 characters of Crockford base32; each group ends in a check
 // character, so that a mistyped group is named. Case, spaces, and dashes do not matter; O is 0, I and L are 1.
+//
+// The 260 bits of the 52 data characters are the key, first bit first, and 4 zero bits. In GF(32) modulo x^5 + x^2 + 1,
+// the check character of group g (from 1) is g + 2 d1 + 4 d2 + 8 d3 + 16 d4: any one wrong character, any two
+// characters exchanged within a group, and any two groups exchanged are found.
 class RecoveryKey {
  public:
   static RecoveryKey generate();
   // kInvalid names the first wrong group.
   static Result<RecoveryKey> parse(std::string_view text);
-  Secret text() const;  // the groups, joined by '-'
+  Secret text() const;  // the groups, joined by '-': 77 characters, no terminator
   const Secret& bits() const { return bits_; }
 
  private:
@@ -54,13 +88,20 @@ class RecoveryKey {
   Secret bits_;  // 32 bytes
 };
 
-// Makes a new slot object of a random id. `secrets` for a device slot must not hold signing_secret.
+// Make a new slot object of a random id. `secrets` must hold signing_secret, which goes into the slot and signs it.
+// kInvalid: incomplete or inconsistent secrets, costs out of bounds, or an empty passphrase; kTooLarge: too many
+// epochs; kNoSpace: no memory for the KDF.
 Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost = {});
 Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key);
-// Seals `secrets` (say, with a new epoch added) to the same public key as `old_slot`, under a new slot id.
+// Seals `secrets` (say, with a new epoch added) to the same public key as `old_slot`, under a new slot id; what the
+// slot is derived from stays. A device slot gets all but signing_secret, which `secrets` must hold to sign it. The
+// caller knows `old_slot` from a member's signed record: whoever holds the private key of its public key gets the
+// secrets. Errors of parse_slot_header and make_*.
 Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot);
 
-// kDenied: the passphrase or key is not this slot's; kCorrupt: it is, but the slot is damaged.
+// kDenied: the passphrase or key is not this slot's, or the slot is of another kind; kCorrupt: it is, but the slot is
+// damaged or forged; kTooNew; kNoSpace: no memory for the KDF. That the volume is the one meant is for the caller to
+// check, and so is that the slot is not an old one.
 Result<VolumeSecrets> open_passphrase_slot(BytesView object, const Secret& passphrase);
 Result<VolumeSecrets> open_recovery_slot(BytesView object, const RecoveryKey& key);
 
