@@ -1,0 +1,23 @@
+// Brings bytes that this machine does not have. The kernel side parks a read and asks here; fs/sync answers.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <vector>
+
+#include "base/result.h"
+#include "fs/replica/replica.h"
+
+namespace coffer {
+
+// Thread-safe.
+class Fetcher {
+ public:
+  virtual ~Fetcher() = default;
+  // Returns at once. `done` is called exactly once, from another thread: ok when every missing range is local now and
+  // verified; kUnavailable or kTimedOut after a bounded time without the store; kCorrupt when the store's copy does not
+  // verify; kCancelled soon after `stop` was requested.
+  virtual void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) = 0;
+};
+
+}  // namespace coffer

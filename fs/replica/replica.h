@@ -1,0 +1,198 @@
+// A device's local copy of the volume: the state (rows), the data (packs), what is pending, and the one place that joins
+// model, journal, table and packs. The kernel side calls the upper half, the synchronizer the lower.
+//
+// Durability: an operation that returned is visible to every later one and, after kill -9, lost only if it is younger than
+// the journal's last flush (100 ms); sync_file, sync_all make durable against power loss.
+//
+// Errors of all operations: those of fs/model/tree.h, and kNoSpace, kIo, kCorrupt. Nothing here waits for a store.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "cache/pack_store.h"
+#include "crypto/keys.h"
+#include "fs/model/apply.h"
+#include "fs/model/change_set.h"
+#include "fs/model/tree.h"
+
+namespace coffer {
+
+using model::Ino;
+
+// A record as the replica needs it: its place in the common order, who wrote it, what it does. fs/sync makes it from
+// verified bytes.
+struct OrderedRecord {
+  uint64_t stamp = 0;
+  LogId log;
+  uint64_t number = 0;  // in its log
+  model::Author author;
+  model::ChangeSet changes;
+
+  // The common order of records.
+  bool before(const OrderedRecord& o) const { return std::tie(stamp, log) < std::tie(o.stamp, o.log); }
+};
+
+// Where the bytes of a pack are in the store.
+struct PackPlace {
+  std::string key;      // object key
+  uint64_t offset = 0;  // of the pack's first byte in the object
+  uint64_t size = 0;    // bytes of the pack
+};
+
+// A fetched range that a read needs: frames of one pack that are not on this machine.
+struct Missing {
+  model::Extent extent;
+};
+
+// What was pending, cut off and described: the raw material of one record.
+struct Frozen {
+  model::Generation first = 0, last = 0;
+  model::ChangeSet changes;
+  // Packs of this machine that `changes` needs and no store has yet, with what their index must say. Each is closed.
+  struct Pack {
+    ObjectId id;
+    std::vector<IndexEntry> index;
+  };
+  std::vector<Pack> packs;
+};
+
+struct ReplicaCounters {
+  uint64_t pending_changes = 0;     // rows that no record has yet
+  uint64_t pending_bytes = 0;       // of packs that no store has yet, and unsealed data
+  uint64_t dirty_bytes = 0;         // in memory, not sealed yet
+  uint64_t journal_syncs = 0, pack_syncs = 0;
+  uint64_t disk_bytes = 0;
+};
+
+// Thread-safe, all of it.
+class Replica {
+ public:
+  struct Options {
+    const Clock* clock = &Clock::system();
+    size_t dirty_limit = 64 << 20;       // written data in memory, all files together
+    size_t uncommitted_limit = 64 << 20; // rows in memory that LMDB has not got
+    std::string device_name;             // for conflict names
+    uint32_t root_uid = 0, root_gid = 0; // of a new volume's root directory
+  };
+  struct Keys {
+    VolumeId volume;
+    std::unique_ptr<EpochKeys> epoch;
+    std::unique_ptr<LocalKeys> local;
+  };
+
+  // Opens or makes the replica in directory `dir` (exists; the caller holds its lock), and recovers it: replays the journal,
+  // erases what was unlinked while open. A new replica has no root until make_root() or the first records.
+  static Result<std::unique_ptr<Replica>> open(const std::string& dir, Keys keys, Options options);
+  ~Replica();  // flushes and syncs what it can; close() says whether it worked
+
+  // Makes everything durable and stops the background threads. Idempotent; other calls fail afterwards.
+  Result<void> close();
+
+  Result<bool> has_root() const;
+  Result<void> make_root();
+
+  // --- the kernel side: names and attributes
+  Result<model::Node> lookup(Ino dir, std::string_view name);
+  Result<model::Inode> attributes(Ino ino);  // size covers written data that is not sealed yet
+  Result<model::Node> make(Ino dir, std::string_view name, const model::NewInode& what);
+  Result<model::Node> link(Ino ino, Ino dir, std::string_view name);
+  // What lost its last link stays readable and writable until forget().
+  Result<model::Unlinked> unlink(Ino dir, std::string_view name);
+  Result<model::Unlinked> rmdir(Ino dir, std::string_view name);
+  Result<std::optional<model::Unlinked>> rename(Ino dir, std::string_view name, Ino new_dir, std::string_view new_name,
+                                                model::RenameMode mode);
+  Result<model::Inode> set_attributes(Ino ino, const model::SetAttributes& what);
+  // The kernel no longer knows this inode: if it has no link, it goes for good.
+  void forget(Ino ino);
+  Result<std::vector<model::ListedEntry>> list(Ino dir, uint64_t after, size_t max);
+  // Entries with the attributes of what they lead to (readdirplus), under one lock.
+  struct ListedNode {
+    uint64_t cookie = 0;
+    std::string name;
+    model::Node node;
+  };
+  Result<std::vector<ListedNode>> list_nodes(Ino dir, uint64_t after, size_t max);
+  Result<std::vector<model::Name>> names_of(Ino ino);
+
+  Result<Bytes> get_xattr(Ino ino, std::string_view name);
+  Result<std::vector<model::Xattr>> list_xattrs(Ino ino);
+  Result<void> set_xattr(Ino ino, std::string_view name, BytesView value, model::XattrMode mode);
+  Result<void> remove_xattr(Ino ino, std::string_view name);
+
+  // --- the kernel side: contents
+  struct ReadOutcome {
+    size_t bytes = 0;              // filled from the start of `out` (less than out.size() at end of file)
+    std::vector<Missing> missing;  // when not empty, `out` is not valid: fetch these, then call again
+  };
+  Result<ReadOutcome> read(Ino ino, uint64_t offset, MutableBytes out);
+  // Gathers in memory; blocks only for back-pressure of the local disk. `keep_times`: the kernel keeps the times
+  // (writeback cache) and sends them itself.
+  Result<void> write(Ino ino, uint64_t offset, BytesView data, bool keep_times);
+  Result<void> truncate(Ino ino, uint64_t size);
+  Result<void> punch_hole(Ino ino, uint64_t offset, uint64_t length);
+  Result<void> allocate(Ino ino, uint64_t offset, uint64_t length);  // grows the size only
+  Result<uint64_t> seek_data(Ino ino, uint64_t offset);
+  Result<uint64_t> seek_hole(Ino ino, uint64_t offset);
+  // Durable: the file's contents and attributes (and with the journal, everything that happened before).
+  Result<void> sync_file(Ino ino);
+  // Durable: every operation that returned before; with `seal`, data still in memory as well.
+  Result<void> sync_all(bool seal);
+
+  // --- the synchronizer: publishing
+  // Cuts off everything pending (data in memory is sealed first); nullopt when nothing is, or when it came to nothing.
+  // Called by one thread; a second call before publish() of the first returns both together.
+  Result<std::optional<Frozen>> freeze();
+  // The frozen generations are record `record` of our own log now; `sealed` are its bytes, kept durably until uploaded().
+  // After it, the record has its place in the order even if no store has it. Durable when it returns.
+  Result<void> publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key, BytesView sealed);
+  struct Outgoing {
+    std::string key;
+    Bytes sealed;
+  };
+  // The record that was sealed and not acknowledged by the store yet, if any: to be sent again, the same bytes.
+  Result<std::optional<Outgoing>> outgoing();
+  Result<void> uploaded(const std::string& key);
+  // These packs are in the store, whole, at these places.
+  Result<void> packs_uploaded(std::span<const std::pair<ObjectId, PackPlace>> packs);
+
+  // --- the synchronizer: applying
+  // Applies records of other devices (sorted by the common order, none applied before), rolling back and reapplying what
+  // sorts after them, pending changes last. `places` and `bookkeeping` rows are written in the same atomic step.
+  Result<model::Applied> apply(std::span<const OrderedRecord> records,
+                               std::span<const std::pair<ObjectId, PackPlace>> places,
+                               std::span<const RowPut> bookkeeping);
+  // Everything up to this position in the order is stable: history below it is dropped.
+  Result<void> set_stable(uint64_t stamp);
+  Result<std::optional<PackPlace>> place_of(const ObjectId& pack);
+
+  // Rows of the synchronizer's own (keys starting with 'S', clear as a whole).
+  Result<std::optional<Bytes>> get_row(const RowKey& key);
+  Result<std::vector<Row>> rows_with_prefix(std::string_view prefix);
+  Result<void> put_rows(std::span<const RowPut> puts, bool durable);
+
+  // Called (from any thread, no lock held) when something became pending, and after apply() with what it touched.
+  void on_pending(std::function<void()> callback);
+  void on_touch(std::function<void(const model::Touch&)> callback);
+
+  PackStore& packs();
+  const EpochKeys& epoch_keys() const;
+  const VolumeId& volume() const;
+  ReplicaCounters counters();
+  // For check: a consistent view of all rows while nothing else runs.
+  Result<std::vector<std::string>> find_faults();
+
+ private:
+  struct Impl;
+  explicit Replica(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace coffer

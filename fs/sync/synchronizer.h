@@ -1,0 +1,90 @@
+// Keeps a replica and a store in step: publishes what is pending as records of this device's log, looks for news, applies
+// it, and fetches the bytes that reads need.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "fs/replica/fetcher.h"
+#include "fs/replica/replica.h"
+#include "fs/sync/volume.h"
+#include "remote/object_store.h"
+
+namespace coffer {
+
+struct SyncOptions {
+  const Clock* clock = &Clock::system();
+  Nanos publish_after = std::chrono::milliseconds(500);   // quiet after the last change
+  Nanos publish_within = std::chrono::seconds(30);        // while changes go on (the interval grows up to this)
+  Nanos poll_active = std::chrono::seconds(1);
+  Nanos poll_idle = std::chrono::seconds(45);
+  Nanos active_for = std::chrono::minutes(10);
+  Nanos fetch_timeout = std::chrono::seconds(60);         // a parked read ends with kTimedOut after this
+  unsigned uploads = 4, fetches = 8;                      // threads
+};
+
+struct DeviceStatus {
+  std::string name;
+  DeviceId device;
+  LogId log;
+  uint64_t number = 0;  // newest record that is applied here
+  WallTime when;        // of that record, by its author's clock
+  bool self = false;
+};
+
+struct Problem {
+  std::string what;  // a sentence: what is wrong
+  std::string todo;  // and what to do about it
+  WallTime since;
+};
+
+struct SyncStatus {
+  bool online = false;             // the last request to the store worked
+  uint64_t waiting_bytes = 0;      // of packs and records not in the store yet, and unsealed data
+  uint64_t waiting_changes = 0;    // rows
+  uint64_t uploaded_bytes = 0;     // since start
+  double upload_rate = 0;          // bytes/s, over the last ten seconds
+  std::optional<WallTime> last_published, last_news_check;
+  std::vector<DeviceStatus> devices;
+  std::vector<Problem> problems;   // current ones, resolved ones vanish
+  uint64_t conflicts = 0;          // conflict copies made here since start
+};
+
+struct SyncProgress {
+  uint64_t done_bytes = 0, total_bytes = 0;
+  uint64_t waiting_changes = 0;
+  double rate = 0;
+};
+
+// Thread-safe. Owns its threads (start .. stop). The replica and the store outlive it.
+class Synchronizer : public Fetcher {
+ public:
+  Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
+               SyncOptions options);
+  ~Synchronizer() override;  // stop()
+
+  // Reads the synchronizer's rows and what is outgoing; opens a new log with the next record. Does not wait for the store.
+  Result<void> start();
+  // Brings the replica up to the store's newest records before the first mount of a new device (has_root() false): waits.
+  Result<void> load_first(std::stop_token stop);
+  // Returns when everything that was pending at the call is in the store and the news of that moment is applied, or at
+  // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress.
+  Result<void> sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress);
+  // Ends the threads. `close_log`: everything is published, so the log can be closed (clean unmount).
+  void stop(bool close_log);
+
+  void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;
+  SyncStatus status() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace coffer

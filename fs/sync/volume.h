@@ -1,0 +1,50 @@
+// A volume as it stands in a store: its immutable head object, its key slots, and this device's membership.
+//
+// Object `coffer`: magic "coffer\0\0" 8 | format version u16 | volume id 16 | volume signing public key 32. It is not
+// secret; what binds it is that an opened slot holds the same volume id and signing key.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "crypto/keys.h"
+#include "crypto/slot.h"
+#include "remote/object_store.h"
+
+namespace coffer {
+
+inline constexpr uint16_t kFormatVersion = 1;
+
+struct VolumeHead {
+  VolumeId volume;
+  PublicKey signing_public;
+};
+Bytes encode(const VolumeHead&);
+Result<VolumeHead> decode_volume_head(BytesView);
+
+// Makes a volume in an empty prefix: the head object last, so that a crash leaves no half volume. kExists: there is one.
+Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase, const RecoveryKey* recovery,
+                                    KdfCost cost);
+// kNotFound: nothing there ("not a coffer volume"); kTooNew; kCorrupt.
+Result<VolumeHead> read_volume_head(ObjectStore& store);
+// All slot objects of the volume. kNotFound when there is none.
+Result<std::vector<Bytes>> read_slots(ObjectStore& store);
+// Tries the slots of the fitting kind; kDenied when none opens. Checks volume id and signing key against `head`.
+Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const Secret& passphrase);
+Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const RecoveryKey& recovery);
+
+// Who this state directory is in the volume.
+struct DeviceIdentity {
+  DeviceId device;
+  std::string name;  // for people; "HOST" in conflict names
+  SigningKey key;
+  DeviceCertificate certificate;
+};
+// A new member; needs secrets.signing_secret.
+Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name);
+// Sealed with LocalKeys::secrets, for the state directory.
+Bytes seal_identity(const DeviceIdentity&, const VolumeId&, const LocalKeys&);
+Result<DeviceIdentity> open_identity(BytesView sealed, const VolumeId&, const LocalKeys&);
+
+}  // namespace coffer
