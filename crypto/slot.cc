@@ -120,7 +120,8 @@ SlotSecret split(const Secret& derived64) {
 Result<SlotSecret> from_passphrase(const Secret& passphrase, const SlotHeader& h) {
   static_assert(crypto_pwhash_SALTBYTES == std::tuple_size_v<decltype(SlotHeader::salt)>);
   Secret derived(64);
-  auto text = reinterpret_cast<const char*>(passphrase.view().data());
+  // An empty secret has no address, and libsodium wants one.
+  const char* text = passphrase.empty() ? "" : reinterpret_cast<const char*>(passphrase.view().data());
   if (crypto_pwhash(derived.data().data(), derived.size(), text, passphrase.size(), h.salt.data(), h.cost.passes,
                     size_t{h.cost.memory_kib} * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0)
     return fail(Code::kNoSpace,
