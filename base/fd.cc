@@ -84,8 +84,8 @@ Result<Bytes> read_file(const std::string& path, size_t limit) {
 }
 
 Result<void> write_file_durably(const std::string& path, BytesView content) {
-  std::string dir = path.substr(0, path.find_last_of('/'));
-  if (dir.size() == path.size()) dir = ".";
+  size_t slash = path.find_last_of('/');
+  std::string dir = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
   std::string temporary = path + ".new";
   {
     TRY(Fd fd, open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC));
@@ -102,6 +102,9 @@ Result<void> make_directories(const std::string& path) {
     std::string prefix = path.substr(0, i);
     if (::mkdir(prefix.c_str(), 0700) != 0 && errno != EEXIST) return fail(errno_error(prefix, errno));
   }
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return fail(errno_error(path, errno));
+  if (!S_ISDIR(st.st_mode)) return fail(errno_error(path, ENOTDIR));
   return {};
 }
 
