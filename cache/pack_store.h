@@ -2,12 +2,16 @@
 //
 // Pack object of `size` bytes = frames | random padding | sealed index | sealed trailer, where
 //   index   = AEAD( version u8 = 1 | count varint | count x IndexEntry | zero padding ), kPackIndex, place = its offset
+//   entry   = frame offset varint | frame length varint | frame hash 32 | inode varint | offset varint | length varint
+//             | version varint | parent varint | name, varint-prefixed
 //   trailer = the last 56 bytes: AEAD( epoch u32 | index offset u32 | index length u32 | zero u32 ), kPackIndex,
 //             place = 2^64 - 1
 // `size` is padded_size(): the padding makes up the difference. A pack that a record carries inside has only frames.
+// Between frames there may be gaps, of any content, where an append failed; no index names them.
 //
-// Local files `<dir>/<first 2 hex digits>/<id hex>`; ranges that are not here are holes (a sealed frame never starts
-// with 24 zero bytes, so a hole is told from a frame without any map).
+// Local files `<dir>/<first 2 hex digits>/<id hex>`, or `<dir>/new/<id hex>` until finish() has completed them. Ranges
+// that are not here are holes (a sealed frame never starts with 24 zero bytes, so a hole is told from a frame without
+// any map).
 #pragma once
 
 #include <cstdint>
@@ -23,8 +27,8 @@
 
 namespace coffer {
 
-inline constexpr size_t kPackTarget = 16 << 20;   // a pack is full when its frames reach this
-inline constexpr size_t kFetchGrid = 64 << 10;    // ranged reads are widened to multiples of this
+inline constexpr size_t kPackTarget = 16 << 20;  // a pack is full when its frames reach this
+inline constexpr size_t kFetchGrid = 64 << 10;   // ranged reads are widened to multiples of this
 inline constexpr size_t kPackTrailer = 16 + kSealOverhead;
 
 // What a pack's index says of one of its frames: enough to bring a file back from packs alone.
@@ -40,47 +44,61 @@ struct IndexEntry {
   bool operator==(const IndexEntry&) const = default;
 };
 
-// Thread-safe. One pack is open for appending at any time; reads and appends run in parallel.
+// Thread-safe. One pack is open for appending at any time; reads and appends run in parallel, and no append or read
+// waits for a sync. Owns its directory and the descriptors into it; `keys` outlives the store.
 class PackStore {
  public:
-  // `dir` exists or is made. `keys_of(epoch)` style lookup is not needed yet: all packs are of `keys`' epoch.
+  // `dir` exists or is made. `keys_of(epoch)` style lookup is not needed yet: all packs are of `keys`' epoch. Packs
+  // that a former run left unfinished stay readable and can be finished; nothing is appended to them, and the first
+  // sync() makes them durable too, so that what a replayed journal refers to is as durable as the replayed entries will
+  // be.
   static Result<std::unique_ptr<PackStore>> open(const std::string& dir, const VolumeId& volume, const EpochKeys& keys);
   ~PackStore();
 
   // Seals `plain` (1..kFrameMax bytes) at the end of the open pack, making one when there is none or it is full. The
-  // bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo: nothing was appended.
+  // bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo: nothing was appended, and
+  // it may be tried again. kInvalid: another size of `plain`.
   Result<FrameRef> append(BytesView plain);
-  // Durable: everything appended before the call. Callers that arrive together share the fdatasync.
+  // Durable: everything whose append() returned before the call. Callers that arrive together share the fdatasync.
+  // After a failure of fdatasync every further sync fails: what the disk holds is unknown.
   Result<void> sync();
   // Bytes appended since the last sync, to bound what an fsync may have to wait for.
   size_t unsynced_bytes() const;
   uint64_t syncs() const;  // fdatasync calls so far
 
-  // No more frames go into the packs that are open now. Returns the ids of all packs that were closed since the last
-  // rotate(), oldest first.
+  // No more frames go into the packs that are open now; appends that had begun are complete when it returns. Returns
+  // the ids of all packs of this run that were closed since the last rotate(), oldest first; empty ones are not closed.
   std::vector<ObjectId> rotate();
 
-  // Opens the frame into `plain` (its exact plaintext length). kNotFound: these bytes are not here (no file, or a hole):
-  // fetch them. kCorrupt: they are here and do not open or have another hash; the caller may drop() and fetch them.
-  // The hash is not checked for local reads (AEAD is); it is checked where bytes arrive from a store.
+  // Opens the frame into `plain` (its exact plaintext length). kNotFound: these bytes are not here (no file, or a
+  // hole): fetch them. kCorrupt: they are here and do not open or have another hash; the caller may drop() and fetch
+  // them. `plain` is then zeroed or untouched. kInvalid: no frame has such a length. The hash is not checked for local
+  // reads (AEAD is); it is checked where bytes arrive from a store.
   Result<void> read(const FrameRef& ref, MutableBytes plain) const;
-  // Keeps fetched bytes of a pack; offset is a multiple of kFetchGrid. The caller has verified what it will use.
+  // Keeps fetched bytes of a pack; offset is a multiple of kFetchGrid. The caller has verified what it will use. Not
+  // durable; on failure (kNoSpace, kIo) the range is not here. kInvalid: the pack is open for appending.
   Result<void> store_range(const ObjectId& pack, uint64_t offset, BytesView sealed);
-  // Punches the range out again (eviction, or a range that does not open).
+  // Punches the range out again (eviction, or a range that does not open). kInvalid: the pack is unfinished, what it
+  // holds is nowhere else. Ok when there is no such pack.
   Result<void> drop_range(const ObjectId& pack, uint64_t offset, uint64_t length);
 
-  // Completes a closed pack for upload: padding, index, trailer, fdatasync. Returns its size. Idempotent: a pack that was
-  // finished already keeps its bytes when `index` covers the same frames.
+  // Completes a closed pack for upload: gaps filled, padding, index, trailer, fdatasync, durable name. Returns its
+  // size. Frames that `index` does not name are dead and may be lost. A pack that was finished already, also in a
+  // former run, keeps its bytes when its index has every frame of `index`; kInvalid when it does not, or when the pack
+  // is open. kNotFound; kNoSpace and kIo: may be tried again, also with another index. kBusy: another thread is
+  // finishing it.
   Result<uint64_t> finish(const ObjectId& pack, const std::vector<IndexEntry>& index);
-  // The first `length` bytes of a local pack (for upload, or to carry it inside a record); kNotFound, kRange.
+  // The first `length` bytes of a local pack (for upload, or to carry it inside a record); kNotFound, also when a part
+  // of them is a hole; kRange.
   Result<Bytes> bytes(const ObjectId& pack, uint64_t length) const;
-  // Size of the frames part of a pack that is still unfinished, or of the file otherwise; kNotFound.
+  // Size of the frames part of a pack that is still unfinished, or of the file otherwise; kNotFound. (Of a pack whose
+  // finish a crash interrupted it may include some of the padding.)
   Result<uint64_t> size(const ObjectId& pack) const;
   // Forgets a pack's file; ok when there is none. Readers that are inside a read finish unharmed.
   Result<void> remove(const ObjectId& pack);
   // Every pack that has a file here.
   Result<std::vector<ObjectId>> local_packs() const;
-  // Disk blocks of all pack files, in bytes.
+  // Disk blocks of all pack files, in bytes. Asks the file system about those that changed since the last call.
   uint64_t disk_bytes() const;
 
  private:
@@ -89,7 +107,7 @@ class PackStore {
   std::unique_ptr<Impl> impl_;
 };
 
-// Reads an index out of the whole bytes of a pack object; for check, rebuild and tests.
+// Reads an index out of the whole bytes of a pack object; for check, rebuild and tests. kCorrupt, kTooNew.
 Result<std::vector<IndexEntry>> read_pack_index(BytesView pack_bytes, const ObjectId& pack, const VolumeId& volume,
                                                 const EpochKeys& keys);
 
