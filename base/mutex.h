@@ -33,6 +33,7 @@ enum class Rank : int {
   kControl = 10,  // the program: control socket, progress
   kSync = 20,     // publishing and fetching
   kInode = 30,    // the written data of one inode
+  kFreeze = 35,   // keeps sealing apart from cutting off a generation
   kState = 40,    // the rows of the replica
   kNodes = 50,    // kernel node ids
   kJournal = 60,

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/clock.h"
@@ -65,6 +66,7 @@ struct Frozen {
 };
 
 struct ReplicaCounters {
+  uint64_t changes = 0;             // operations that changed something, since open; to see whether work goes on
   uint64_t pending_changes = 0;     // rows that no record has yet
   uint64_t pending_bytes = 0;       // of packs that no store has yet, and unsealed data
   uint64_t dirty_bytes = 0;         // in memory, not sealed yet
@@ -151,7 +153,8 @@ class Replica {
   // Called by one thread; a second call before publish() of the first returns both together.
   Result<std::optional<Frozen>> freeze();
   // The frozen generations are record `record` of our own log now; `sealed` are its bytes, kept durably until uploaded().
-  // After it, the record has its place in the order even if no store has it. Durable when it returns.
+  // After it, the record has its place in the order even if no store has it. Durable when it returns. kStale: apply()
+  // came in between and what was frozen has been redone on top of news: freeze again.
   Result<void> publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key, BytesView sealed);
   struct Outgoing {
     std::string key;
@@ -178,7 +181,8 @@ class Replica {
   Result<std::vector<Row>> rows_with_prefix(std::string_view prefix);
   Result<void> put_rows(std::span<const RowPut> puts, bool durable);
 
-  // Called (from any thread, no lock held) when something became pending, and after apply() with what it touched.
+  // Called (from any thread, no lock held) when the first change after a freeze() became pending, and after apply() with
+  // what it touched. Set before other threads use the replica.
   void on_pending(std::function<void()> callback);
   void on_touch(std::function<void(const model::Touch&)> callback);
 

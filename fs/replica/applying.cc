@@ -1,0 +1,201 @@
+// Applying records of other devices: pending changes and later records are undone, the news is applied, and they are
+// applied again on top. All in one atomic step of the journal.
+#include <algorithm>
+
+#include "crypto/random.h"
+#include "fs/model/diff.h"
+#include "fs/replica/impl.h"
+
+namespace coffer {
+
+using model::Generation;
+using model::Touch;
+
+namespace {
+
+// What a batch of puts changes in the eyes of the kernel: only rows that end up different from what they were.
+class TouchFinder {
+ public:
+  explicit TouchFinder(const ReadRows& before) : before_(before) {}
+
+  Result<void> add(const RowPut& put) {
+    if (!model::is_tracked(put.key)) return {};
+    TRY(auto old, before_.get(put.key));
+    if (old == put.value) return {};
+    const std::string& key = put.key.bytes;
+    if (key[0] == 'E') {
+      TRY(model::EntryPlace place, model::parse_entry_key(key));
+      if (old) {
+        TRY(model::Entry entry, model::decode_entry(*old));
+        entries_[{place.dir, entry.name}].before = entry.ino;
+      }
+      if (put.value) {
+        TRY(model::Entry entry, model::decode_entry(*put.value));
+        entries_[{place.dir, entry.name}].after = entry.ino;
+      }
+    } else if (key[0] == 'I' && old && put.value) {
+      Ino ino = 0;
+      for (char c : std::string_view(key).substr(1)) ino = ino << 8 | static_cast<uint8_t>(c);
+      TRY(model::Inode a, model::decode_inode(*old));
+      TRY(model::Inode b, model::decode_inode(*put.value));
+      bool contents = a.is_regular() && (a.version != b.version || a.size != b.size || a.mtime != b.mtime);
+      if (contents) touch_.contents.push_back(ino);
+      a.parent = b.parent, a.cookie = b.cookie, a.next_cookie = b.next_cookie;  // no business of the kernel's
+      if (!(a == b) && !contents) touch_.attributes.push_back(ino);
+    } else if (key[0] == 'X') {
+      Ino ino = 0;
+      for (char c : std::string_view(key).substr(1, 8)) ino = ino << 8 | static_cast<uint8_t>(c);
+      touch_.attributes.push_back(ino);
+    }
+    return {};
+  }
+
+  Touch take() {
+    // An entry that only moved to another cookie leads where it led.
+    for (auto& [name, leads] : entries_)
+      if (leads.before != leads.after) touch_.names.push_back({name.first, name.second});
+    return std::move(touch_);
+  }
+
+ private:
+  struct Leads {
+    Ino before = 0, after = 0;
+  };
+  const ReadRows& before_;
+  std::map<std::pair<Ino, std::string>, Leads> entries_;
+  Touch touch_;
+};
+
+// Plays a model transaction into the enclosing one.
+Result<void> pour(model::Transaction& from, model::PlainTransaction& into) {
+  TRY(auto puts, from.take());
+  for (RowPut& p : puts) {
+    if (p.value)
+      into.put(std::move(p.key), std::move(*p.value));
+    else
+      into.erase(std::move(p.key));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
+                                      std::span<const std::pair<ObjectId, PackPlace>> places,
+                                      std::span<const RowPut> bookkeeping) {
+  Impl& r = *impl_;
+  TRYV(r.seal_everything());
+  model::Applied result;
+  bool pending_again = false;
+  {
+    ExclusiveLock generation_lock(r.freeze);
+    ExclusiveLock lock(r.state);
+    model::PlainTransaction all(*r.table);
+
+    // Pending changes: described, then undone.
+    ReplicaState gens = r.generations;
+    model::ChangeSet pending;
+    bool have_pending = gens.first_pending < gens.open || r.touched->size() > 0;
+    if (have_pending) {
+      TRY(pending, model::diff(all, gens.first_pending, gens.open, nullptr));
+      for (Generation g = gens.open + 1; g-- > gens.first_pending;) TRYV(model::undo(all, g));
+    }
+    // Records that sort after the first of the news: undone, to be applied again in order.
+    std::vector<OrderedRecord> order(records.begin(), records.end());
+    std::vector<Generation> undone;
+    for (auto it = r.applied.rbegin(); it != r.applied.rend() && !order.empty(); ++it) {
+      if (it->second.record.before(records.front())) break;
+      for (Generation g = it->second.last + 1; g-- > it->second.first;) TRYV(model::undo(all, g));
+      all.erase(applied_key(it->first));
+      undone.push_back(it->first);
+      order.push_back(it->second.record);
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [](const OrderedRecord& a, const OrderedRecord& b) { return a.before(b); });
+
+    // In order, each in a generation of its own, pending changes last.
+    Generation next = gens.open + 1;
+    std::vector<AppliedRecord> applied_now;
+    for (const OrderedRecord& record : order) {
+      model::Touched touched(next);
+      model::Transaction tx(all, touched);
+      TRY(model::Applied applied, model::apply(tx, record.changes, record.author));
+      TRYV(pour(tx, all));
+      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+      applied_now.push_back({next, next, record});
+      all.put(applied_key(next), encode(applied_now.back()));
+      ++next;
+    }
+    model::Touched open(next);
+    if (!pending.empty()) {
+      model::Author self;
+      random_bytes(self.record.bytes);
+      self.device = r.options.device_name;
+      self.when = r.now();
+      model::Transaction tx(all, open);
+      TRY(model::Applied applied, model::apply(tx, pending, self));
+      TRYV(pour(tx, all));
+      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+      pending_again = open.size() > 0;
+    }
+    gens = {next, next};
+    all.put(state_key(), encode(gens));
+    for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
+    for (const RowPut& p : bookkeeping) {
+      if (p.value)
+        all.put(p.key, *p.value);
+      else
+        all.erase(p.key);
+    }
+    auto puts = all.take();
+    TouchFinder finder(*r.table);
+    for (const RowPut& p : puts) TRYV(finder.add(p));
+    result.touch = finder.take();
+
+    r.commit(puts);
+    r.generations = gens;
+    r.touched.emplace(std::move(open));
+    for (Generation g : undone) r.applied.erase(g);
+    for (AppliedRecord& a : applied_now) r.applied[a.last] = std::move(a);
+    // Inodes that were unlinked here and are there again are no orphans any more.
+    for (auto it = r.orphans.begin(); it != r.orphans.end();) {
+      auto inode = model::get_inode(*r.table, *it);
+      it = inode && inode->nlink > 0 ? r.orphans.erase(it) : std::next(it);
+    }
+  }
+  if (pending_again) r.tell_pending();
+  if (r.touch_callback) r.touch_callback(result.touch);
+  return result;
+}
+
+Result<void> Replica::set_stable(uint64_t stamp) {
+  Impl& r = *impl_;
+  ExclusiveLock lock(r.state);
+  model::PlainTransaction tx(*r.table);
+  std::vector<Generation> done;
+  for (const auto& [last, applied] : r.applied) {
+    if (applied.record.stamp > stamp) break;
+    for (Generation g = applied.first; g <= applied.last; ++g) {
+      // A tombstone that this generation made serves nobody any more: whoever could refer to the inode has spoken.
+      TRY(auto history, model::history_of(tx, g));
+      for (const model::HistoryEntry& h : history) {
+        if (h.key.bytes[0] != 'T' || h.before) continue;
+        Ino ino = 0;
+        for (char c : std::string_view(h.key.bytes).substr(1)) ino = ino << 8 | static_cast<uint8_t>(c);
+        TRY(auto living, tx.get(model::inode_key(ino)));
+        TRY(auto tombstone, tx.get(model::tombstone_key(ino)));
+        if (!living && tombstone) TRYV(model::drop_tombstone(tx, ino));
+      }
+      TRYV(model::drop_history(tx, g));
+    }
+    tx.erase(applied_key(last));
+    done.push_back(last);
+  }
+  if (done.empty()) return {};
+  auto puts = tx.take();
+  r.commit(puts);
+  for (Generation g : done) r.applied.erase(g);
+  return {};
+}
+
+}  // namespace coffer

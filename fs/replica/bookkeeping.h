@@ -1,0 +1,46 @@
+// The replica's own rows, beside the model's:
+//
+//   M state               which generations are pending, and the layout version
+//   G generation          an applied record, kept while its history is, so that it can be rolled back and reapplied
+//   P pack                PackPlace: where its bytes are in the store; a local pack without one is unsent
+//   O ino                 unlinked while open: erased at the next start
+//   U                     the record that is sealed and not acknowledged by the store
+//   S ...                 the synchronizer's
+#pragma once
+
+#include "base/rows.h"
+#include "fs/model/history.h"
+#include "fs/replica/replica.h"
+
+namespace coffer {
+
+struct ReplicaState {
+  model::Generation first_pending = 1;  // == open when nothing is frozen
+  model::Generation open = 1;
+};
+
+// An applied record and the generations that undo it.
+struct AppliedRecord {
+  model::Generation first = 0, last = 0;
+  OrderedRecord record;
+};
+
+RowKey state_key();
+RowKey applied_key(model::Generation last);
+RowKey place_key(const ObjectId& pack);
+RowKey orphan_key(Ino ino);
+RowKey outgoing_key();
+inline constexpr std::string_view kAppliedPrefix = "G";
+inline constexpr std::string_view kOrphanPrefix = "O";
+Result<Ino> parse_orphan_key(std::string_view key);
+
+Bytes encode(const ReplicaState&);
+Result<ReplicaState> decode_replica_state(BytesView);  // kTooNew
+Bytes encode(const AppliedRecord&);
+Result<AppliedRecord> decode_applied_record(BytesView);
+Bytes encode(const PackPlace&);
+Result<PackPlace> decode_pack_place(BytesView);
+Bytes encode(const Replica::Outgoing&);
+Result<Replica::Outgoing> decode_outgoing(BytesView);
+
+}  // namespace coffer

@@ -1,0 +1,338 @@
+// Contents of files: gathering what is written, sealing it into frames, and putting reads together from frames, holes and
+// what is not sealed yet.
+#include <algorithm>
+#include <cstring>
+
+#include "crypto/random.h"
+#include "fs/replica/impl.h"
+
+namespace coffer {
+
+using model::Extent;
+using model::Inode;
+
+namespace {
+
+constexpr size_t kSealFrom = 1 << 20;            // a file with this much written data has its whole frames sealed
+constexpr size_t kUnsyncedLimit = 16 << 20;      // of pack bytes: what an fsync may have to wait for
+constexpr int kReadAttempts = 4;                 // a frame can move between looking it up and reading it
+
+}  // namespace
+
+std::shared_ptr<WrittenFile> Replica::Impl::find_file(Ino ino) {
+  if (file_count.load() == 0) return nullptr;
+  MutexLock lock(files_mutex);
+  auto it = files.find(ino);
+  return it == files.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<WrittenFile> Replica::Impl::find_or_make_file(Ino ino) {
+  MutexLock lock(files_mutex);
+  auto& slot = files[ino];
+  if (!slot) {
+    slot = std::make_shared<WrittenFile>();
+    file_count = files.size();
+    dirty_since.emplace_back(options.clock->monotonic(), ino);
+  }
+  return slot;
+}
+
+void Replica::Impl::remove_if_clean(Ino ino, WrittenFile& file) {
+  if (!file.buffer.empty()) return;
+  file.gone = true;
+  MutexLock lock(files_mutex);
+  files.erase(ino);
+  file_count = files.size();
+}
+
+void Replica::Impl::overlay(Ino ino, Inode& inode) {
+  if (!inode.is_regular()) return;
+  auto file = find_file(ino);
+  if (!file) return;
+  MutexLock lock(file->mutex);
+  if (file->gone) {
+    // Sealed meanwhile: the rows have it all.
+    SharedLock rows(state);
+    if (auto fresh = model::get_inode(*table, ino)) inode = std::move(*fresh);
+    return;
+  }
+  inode.size = std::max(inode.size, file->buffer.end());
+  if (!file->keep_times && file->written > inode.mtime) inode.mtime = inode.ctime = file->written;
+}
+
+Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
+  auto pieces = file.buffer.pieces(all);
+  if (pieces.empty()) return {};
+  {
+    SharedLock generation(freeze);
+    std::vector<Extent> extents;
+    extents.reserve(pieces.size());
+    uint64_t end = 0;
+    for (const WriteBuffer::Piece& p : pieces) {
+      TRY(FrameRef frame, packs->append(p.bytes));
+      uint32_t length = static_cast<uint32_t>(p.bytes.size());
+      extents.push_back({p.offset, length, 0, length, frame});
+      end = p.offset + length;
+    }
+    ExclusiveLock lock(state);
+    model::Transaction tx(*table, *touched);
+    WallTime when = file.keep_times || file.written.ns == 0 ? now() : file.written;
+    auto put = model::put_extents(tx, ino, extents, end, random_u64(), when, file.keep_times);
+    if (put) {
+      TRYV(commit(tx, extents));
+    } else if (put.error().code() != Code::kStale) {  // stale: erased meanwhile, nobody misses the data
+      return fail(put.error());
+    }
+  }
+  std::vector<std::pair<uint64_t, uint64_t>> sealed;  // adjacent pieces go in one step
+  for (const WriteBuffer::Piece& p : pieces) {
+    if (sealed.empty() || sealed.back().second != p.offset) sealed.emplace_back(p.offset, p.offset);
+    sealed.back().second += p.bytes.size();
+  }
+  size_t before = file.buffer.bytes();
+  for (auto [from, to] : sealed) file.buffer.erase(from, to - from);
+  dirty_bytes -= before - file.buffer.bytes();
+  remove_if_clean(ino, file);
+  if (packs->unsynced_bytes() > kUnsyncedLimit / 2) {
+    MutexLock lock(work_mutex);
+    seal_wanted = true;
+    work_wake.notify_all();
+  }
+  return {};
+}
+
+Result<void> Replica::Impl::seal_file(Ino ino) {
+  auto file = find_file(ino);
+  if (!file) return {};
+  {
+    MutexLock lock(file->mutex);
+    if (!file->gone) TRYV(seal(ino, *file, true));
+  }
+  tell_pending();
+  return {};
+}
+
+Result<void> Replica::Impl::seal_everything() {
+  std::vector<Ino> inos;
+  {
+    MutexLock lock(files_mutex);
+    inos.reserve(files.size());
+    for (const auto& [since, ino] : dirty_since) inos.push_back(ino);  // in the order of writing: neighbours stay so
+  }
+  for (Ino ino : inos) {
+    {
+      SharedLock lock(state);
+      if (orphans.contains(ino)) continue;  // nobody but its holders will ever see it
+    }
+    TRYV(seal_file(ino));
+  }
+  return {};
+}
+
+void Replica::Impl::drop_written(Ino ino) {
+  auto file = find_file(ino);
+  if (!file) return;
+  MutexLock lock(file->mutex);
+  if (file->gone) return;
+  dirty_bytes -= file->buffer.bytes();
+  file->buffer.truncate(0);
+  remove_if_clean(ino, *file);
+}
+
+Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_times) {
+  if (offset > model::kSizeMax || data.size() > model::kSizeMax - offset)
+    return fail(Code::kTooLarge, "write beyond the largest file size");
+  TRYV(impl_->throttle());
+  for (;;) {
+    auto file = impl_->find_or_make_file(ino);
+    MutexLock lock(file->mutex);
+    if (file->gone) continue;
+    size_t before = file->buffer.bytes();
+    file->buffer.write(offset, data);
+    impl_->dirty_bytes += file->buffer.bytes() - before;
+    file->keep_times = keep_times;
+    file->written = impl_->now();
+    bool tight = impl_->dirty_bytes.load() > impl_->options.dirty_limit;
+    if (tight || file->buffer.bytes() >= kSealFrom) {
+      if (auto sealed = impl_->seal(ino, *file, tight); !sealed) {
+        // No room: the data stays in memory for as long as there is memory for it; this write is refused only then.
+        if (tight) {
+          before = file->buffer.bytes();
+          file->buffer.erase(offset, data.size());
+          impl_->dirty_bytes -= before - file->buffer.bytes();
+          impl_->remove_if_clean(ino, *file);
+          return sealed;
+        }
+      }
+    }
+    break;
+  }
+  impl_->tell_pending();
+  return {};
+}
+
+template <typename Op>
+Result<void> Replica::Impl::change_contents(Ino ino, Op&& op) {
+  TRYV(throttle());
+  for (;;) {
+    auto file = find_or_make_file(ino);
+    MutexLock lock(file->mutex);
+    if (file->gone) continue;
+    auto result = [&]() -> Result<void> {
+      ExclusiveLock rows(state);
+      model::Transaction tx(*table, *touched);
+      TRYV(op(tx, *file));
+      return commit(tx);
+    }();
+    remove_if_clean(ino, *file);
+    if (!result) return result;
+    break;
+  }
+  tell_pending();
+  return {};
+}
+
+Result<void> Replica::truncate(Ino ino, uint64_t size) {
+  if (size > model::kSizeMax) return fail(Code::kTooLarge, "file size");
+  return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS
+                                -> Result<void> {
+    TRYV(model::truncate(tx, ino, size, random_u64(), impl_->now()));
+    size_t before = file.buffer.bytes();
+    file.buffer.truncate(size);
+    impl_->dirty_bytes -= before - file.buffer.bytes();
+    return {};
+  });
+}
+
+Result<void> Replica::punch_hole(Ino ino, uint64_t offset, uint64_t length) {
+  return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS
+                                -> Result<void> {
+    TRY(Inode inode, model::get_inode(tx, ino));
+    // The hole must not shrink what the unsealed data had grown the file to.
+    uint64_t size = std::max(inode.size, file.buffer.end());
+    if (size > inode.size) TRYV(model::put_extents(tx, ino, {}, size, random_u64(), impl_->now(), false));
+    TRYV(model::punch_hole(tx, ino, offset, length, random_u64(), impl_->now()));
+    size_t before = file.buffer.bytes();
+    file.buffer.erase(offset, length);
+    impl_->dirty_bytes -= before - file.buffer.bytes();
+    return {};
+  });
+}
+
+Result<void> Replica::allocate(Ino ino, uint64_t offset, uint64_t length) {
+  if (offset > model::kSizeMax || length > model::kSizeMax - offset) return fail(Code::kTooLarge, "file size");
+  return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile&) -> Result<void> {
+    TRY(Inode inode, model::get_inode(tx, ino));
+    if (inode.size >= offset + length) return {};
+    TRYV(model::put_extents(tx, ino, {}, offset + length, random_u64(), impl_->now(), false));
+    return {};
+  });
+}
+
+Result<uint64_t> Replica::seek_data(Ino ino, uint64_t offset) {
+  TRYV(impl_->seal_file(ino));
+  SharedLock lock(impl_->state);
+  return model::seek_data(*impl_->table, ino, offset);
+}
+
+Result<uint64_t> Replica::seek_hole(Ino ino, uint64_t offset) {
+  TRYV(impl_->seal_file(ino));
+  SharedLock lock(impl_->state);
+  return model::seek_hole(*impl_->table, ino, offset);
+}
+
+// Fills `out` with the extent's bytes; adds to `missing` instead when they are not here.
+Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::vector<Missing>& missing) {
+  bool whole = e.skip == 0 && e.length == e.frame_length;
+  auto cached = whole ? nullptr : frames.get(e.frame);
+  if (!cached) {
+    auto plain = whole ? nullptr : std::make_shared<Bytes>(e.frame_length);
+    Result<void> read = packs->read(e.frame, whole ? out : MutableBytes(*plain));
+    if (!read && read.error().code() == Code::kCorrupt) {
+      // A cached range that does not open is dropped and fetched again; only the store's copy can be damage. What no store
+      // has yet is damage here.
+      TRY(auto place, table->get(place_key(e.frame.pack)));
+      if (!place) return fail(read.error().in("pack " + e.frame.pack.str() + ", not uploaded yet"));
+      TRYV(packs->drop_range(e.frame.pack, e.frame.offset, e.frame.length));
+      missing.push_back({e});
+      return {};
+    }
+    if (!read && read.error().code() == Code::kNotFound) {
+      missing.push_back({e});
+      return {};
+    }
+    if (!read) return read;
+    if (whole) return {};
+    cached = std::move(plain);
+    frames.put(e.frame, cached);
+  }
+  std::memcpy(out.data(), cached->data() + e.skip, e.length);
+  return {};
+}
+
+Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableBytes out) {
+  Impl& r = *impl_;
+  for (int attempt = 1;; ++attempt) {
+    ReadOutcome outcome;
+    std::vector<Extent> extents;
+    std::vector<WriteBuffer::Copy> unsealed;
+    {
+      auto file = r.find_file(ino);
+      std::optional<MutexLock> file_lock;
+      if (file) file_lock.emplace(file->mutex);
+      SharedLock rows(r.state);
+      TRY(Inode inode, model::get_inode(*r.table, ino));
+      uint64_t size = inode.size;
+      if (file) size = std::max(size, file->buffer.end());
+      if (offset >= size) return outcome;
+      outcome.bytes = static_cast<size_t>(std::min<uint64_t>(out.size(), size - offset));
+      if (file) unsealed = file->buffer.copy(offset, outcome.bytes);
+      TRY(extents, model::extents(*r.table, ino, offset, outcome.bytes));
+    }
+    // Zero what neither extents nor unsealed data will fill.
+    uint64_t filled = offset;
+    for (const Extent& e : extents) {
+      if (e.offset > filled) std::memset(out.data() + (filled - offset), 0, e.offset - filled);
+      filled = e.end();
+    }
+    uint64_t end = offset + outcome.bytes;
+    if (end > filled) std::memset(out.data() + (filled - offset), 0, end - filled);
+    for (const Extent& e : extents) {
+      bool covered = std::any_of(unsealed.begin(), unsealed.end(), [&](const WriteBuffer::Copy& c) {
+        return c.offset <= e.offset && c.offset + c.bytes.size() >= e.end();
+      });
+      if (covered) continue;
+      TRYV(r.read_extent(e, out.subspan(static_cast<size_t>(e.offset - offset), e.length), outcome.missing));
+    }
+    if (!outcome.missing.empty()) {
+      // Bytes that no store has and that are not here either: either the frame moved while we looked (look again), or they
+      // are lost.
+      bool lost = false;
+      for (const Missing& m : outcome.missing) {
+        TRY(auto place, r.table->get(place_key(m.extent.frame.pack)));
+        if (!place) lost = true;
+      }
+      if (lost) {
+        if (attempt < kReadAttempts) continue;
+        return fail(Code::kIo, "pack " + outcome.missing.front().extent.frame.pack.str() +
+                                   " is neither on this machine nor in the store");
+      }
+      return outcome;
+    }
+    for (const WriteBuffer::Copy& c : unsealed)
+      std::memcpy(out.data() + (c.offset - offset), c.bytes.data(), c.bytes.size());
+    return outcome;
+  }
+}
+
+Result<void> Replica::sync_file(Ino ino) {
+  TRYV(impl_->seal_file(ino));
+  return impl_->journal->sync(impl_->journal->last_lsn());
+}
+
+Result<void> Replica::sync_all(bool with_unsealed) {
+  if (with_unsealed) TRYV(impl_->seal_everything());
+  return impl_->journal->sync(impl_->journal->last_lsn());
+}
+
+}  // namespace coffer

@@ -1,0 +1,140 @@
+// The inside of Replica, shared by the files that implement it: names.cc, contents.cc, publishing.cc, applying.cc, and
+// replica.cc (opening, recovery, the background threads).
+//
+// Locks, in this order: File::mutex (one file's written data), freeze_ (shared while a seal puts extents; exclusive while
+// a generation is cut off), state_ (rows). What takes long (sealing, pack writes) happens under File::mutex at most;
+// nothing is held across an fdatasync or a callback.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <thread>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "cache/journal.h"
+#include "cache/table.h"
+#include "fs/model/history.h"
+#include "fs/replica/bookkeeping.h"
+#include "fs/replica/frame_cache.h"
+#include "fs/replica/replica.h"
+#include "fs/replica/write_buffer.h"
+
+namespace coffer {
+
+// The written data of one file, while there is any. `gone`: no longer in the map, look again.
+struct WrittenFile {
+  Mutex mutex{Rank::kInode};
+  WriteBuffer buffer GUARDED_BY(mutex);
+  bool keep_times GUARDED_BY(mutex) = false;  // the kernel sends the times
+  WallTime written GUARDED_BY(mutex);         // last write, when it does not
+  bool gone GUARDED_BY(mutex) = false;
+};
+
+struct Replica::Impl {
+  // --- constant after open
+  Options options;
+  Keys keys;
+  std::unique_ptr<Table> table;
+  std::unique_ptr<PackStore> packs;
+  std::unique_ptr<Journal> journal;
+  std::function<void()> pending_callback;
+  std::function<void(const model::Touch&)> touch_callback;
+
+  // --- the rows
+  SharedMutex state{Rank::kState};
+  std::optional<model::Touched> touched GUARDED_BY(state);  // of the open generation
+  ReplicaState generations GUARDED_BY(state);
+  std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
+  std::set<Ino> orphans GUARDED_BY(state);  // unlinked, still known to the kernel
+  uint64_t next_ino GUARDED_BY(state) = 0;
+  std::atomic<uint64_t> changes{0};
+  std::atomic<bool> pending_told{false};
+
+  // --- written data
+  SharedMutex freeze{Rank::kFreeze};
+  Mutex files_mutex{Rank::kLeaf};
+  std::unordered_map<Ino, std::shared_ptr<WrittenFile>> files GUARDED_BY(files_mutex);
+  std::deque<std::pair<Nanos, Ino>> dirty_since GUARDED_BY(files_mutex);  // oldest first; may name clean files
+  std::atomic<size_t> file_count{0};   // of `files`
+  std::atomic<size_t> dirty_bytes{0};
+  FrameCache frames{32 << 20};
+
+  // --- packs that no store has yet
+  Mutex unsent_mutex{Rank::kLeaf};
+  std::map<ObjectId, uint64_t> unsent GUARDED_BY(unsent_mutex);  // closed by rotate(): id, bytes of frames
+  // Nothing refers to these any more; their files go when LMDB holds everything up to the lsn, since until then a replay
+  // of the journal still asks for their frames.
+  std::vector<std::pair<Lsn, ObjectId>> dead GUARDED_BY(unsent_mutex);
+
+  // --- background work
+  Mutex work_mutex{Rank::kLeaf};
+  CondVar work_wake;      // waiting workers
+  CondVar work_done;      // waiting writers
+  bool stopping GUARDED_BY(work_mutex) = false;
+  bool commit_wanted GUARDED_BY(work_mutex) = false;
+  bool seal_wanted GUARDED_BY(work_mutex) = false;
+  std::optional<Error> disk_trouble GUARDED_BY(work_mutex);  // of the last commit; cleared by one that works
+  std::jthread committer, sealer;
+  bool closed = false;
+
+  WallTime now() const { return options.clock->wall(); }
+
+  // --- replica.cc
+  Result<void> recover();
+  void start_workers();
+  void commit_loop(std::stop_token stop);
+  void seal_loop(std::stop_token stop);
+  Result<void> commit_rows();
+  Result<void> remove_dead_packs();
+  // Before taking a lock for a change: waits while the rows that LMDB has not got take too much memory; an error when the
+  // disk does not take them.
+  Result<void> throttle();
+
+  // Journals and applies puts as one atomic step; their number.
+  Lsn commit(std::span<const RowPut> puts, std::span<const model::Extent> frames = {}) REQUIRES(state);
+  // The same for a model transaction: nothing happens when it fails.
+  Result<void> commit(model::Transaction& tx, std::span<const model::Extent> frames = {}) REQUIRES(state);
+  void tell_pending();
+
+  // Runs `op(Transaction&)` -> Result<T> under the exclusive lock and commits it when it succeeds.
+  template <typename Op>
+  auto change(Op&& op) -> decltype(op(std::declval<model::Transaction&>())) {
+    if (auto room = throttle(); !room) return std::unexpected(room.error());
+    auto result = [&]() -> decltype(op(std::declval<model::Transaction&>())) {
+      ExclusiveLock lock(state);
+      model::Transaction tx(*table, *touched);
+      auto r = op(tx);
+      if (!r) return r;
+      if (auto committed = commit(tx); !committed) return std::unexpected(committed.error());
+      return r;
+    }();
+    if (result) tell_pending();
+    return result;
+  }
+
+  Ino fresh_ino() REQUIRES(state);
+
+  // --- contents.cc
+  std::shared_ptr<WrittenFile> find_file(Ino ino);
+  std::shared_ptr<WrittenFile> find_or_make_file(Ino ino);
+  // Adds what is written and not sealed yet to the attributes.
+  void overlay(Ino ino, model::Inode& inode);
+  // Seals the file's data into frames and puts its extents; without `all` only whole frames. On failure the data stays.
+  Result<void> seal(Ino ino, WrittenFile& file, bool all) REQUIRES(file.mutex);
+  Result<void> seal_file(Ino ino);
+  Result<void> seal_everything();
+  void drop_written(Ino ino);
+  void remove_if_clean(Ino ino, WrittenFile& file) REQUIRES(file.mutex);
+  Result<void> read_extent(const model::Extent& extent, MutableBytes out, std::vector<Missing>& missing);
+  template <typename Op>
+  Result<void> change_contents(Ino ino, Op&& op);
+
+  // --- publishing.cc
+  Result<std::vector<Frozen::Pack>> packs_for(const model::ChangeSet& set, const ReadRows& rows);
+};
+
+}  // namespace coffer

@@ -1,0 +1,59 @@
+#include "fs/replica/journal_entry.h"
+
+namespace coffer {
+
+Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::Extent> frames) {
+  size_t size = 16 + frames.size() * 28;
+  for (const RowPut& p : puts) size += p.key.bytes.size() + (p.value ? p.value->size() : 0) + 8;
+  Bytes out;
+  out.reserve(size);
+  Writer w(out);
+  w.u8(1);
+  w.varint(puts.size());
+  for (const RowPut& p : puts) {
+    w.varint(p.key.clear);
+    w.string(p.key.bytes);
+    w.u8(p.value ? 1 : 0);
+    if (p.value) w.bytes(*p.value);
+  }
+  w.varint(frames.size());
+  for (const model::Extent& e : frames) {
+    w.id(e.frame.pack);
+    w.u32(e.frame.offset);
+    w.u32(e.frame.length);
+    w.u32(e.frame_length);
+  }
+  return out;
+}
+
+Result<JournalEntry> decode_journal_entry(BytesView payload) {
+  Reader r(payload);
+  JournalEntry entry;
+  if (uint8_t version = r.u8(); r.ok() && version != 1)
+    return fail(Code::kTooNew, "journal entry of layout " + std::to_string(version));
+  size_t count = r.count(3);
+  entry.puts.reserve(count);
+  for (size_t i = 0; i < count && r.ok(); ++i) {
+    RowPut put;
+    put.key.clear = r.varint();
+    put.key.bytes = r.string();
+    if (put.key.clear > put.key.bytes.size()) r.fail();
+    if (r.u8() != 0) put.value = to_bytes(r.bytes());
+    entry.puts.push_back(std::move(put));
+  }
+  count = r.count(28);
+  entry.frames.reserve(count);
+  for (size_t i = 0; i < count && r.ok(); ++i) {
+    model::Extent e;
+    e.frame.pack = r.id<ObjectId>();
+    e.frame.offset = r.u32();
+    e.frame.length = r.u32();
+    e.frame_length = r.u32();
+    if (e.frame_length == 0 || e.frame_length > kFrameMax) r.fail();
+    entry.frames.push_back(e);
+  }
+  if (!r.at_end()) return fail(Code::kCorrupt, "journal entry does not decode");
+  return entry;
+}
+
+}  // namespace coffer

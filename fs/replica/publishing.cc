@@ -1,0 +1,211 @@
+// Cutting off what is pending, describing it, and keeping the sealed record until the store has it.
+#include <algorithm>
+
+#include "fs/model/diff.h"
+#include "fs/replica/impl.h"
+
+namespace coffer {
+
+using model::Generation;
+using model::Inode;
+
+namespace {
+
+// The rows as they were when the generation before the open one ended: a row that the open generation touched is what its
+// before-image says. Takes the state lock row by row, so that work goes on while a large batch is described.
+class FrozenRows : public ReadRows {
+ public:
+  FrozenRows(SharedMutex& state, const Table& table, const std::optional<model::Touched>& open)
+      : state_(state), table_(table), open_(open) {}
+
+  Result<std::optional<Bytes>> get(const RowKey& key) const override NO_THREAD_SAFETY_ANALYSIS {
+    SharedLock lock(state_);
+    if (model::is_tracked(key)) {
+      if (auto index = open_->index_of(key)) {
+        TRY(auto entry, model::before_image(table_, open_->generation(), *index));
+        return entry.before;
+      }
+    }
+    return table_.get(key);
+  }
+  // Only history rows are walked here, and those of a frozen generation do not change.
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override {
+    SharedLock lock(state_);
+    return table_.next(prefix, after);
+  }
+
+ private:
+  SharedMutex& state_;
+  const Table& table_;
+  const std::optional<model::Touched>& open_;
+};
+
+}  // namespace
+
+Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSet& set, const ReadRows& rows) {
+  std::map<ObjectId, Frozen::Pack> needed;
+  std::map<std::pair<ObjectId, uint32_t>, bool> seen;  // frames listed already (an extent can be split over two pieces)
+  for (const model::InodeChange& c : set.inodes) {
+    if (!c.content) continue;
+    std::optional<std::pair<Ino, std::string>> home;  // looked up once, when the first frame needs it
+    for (const model::ContentPiece& piece : c.content->pieces) {
+      if (!piece.extent) continue;
+      const ObjectId& pack = piece.extent->frame.pack;
+      {
+        MutexLock lock(unsent_mutex);
+        if (!unsent.contains(pack)) continue;
+      }
+      if (!seen.emplace(std::pair(pack, piece.extent->frame.offset), true).second) continue;
+      if (!home) {
+        home.emplace(0, "");
+        TRY(auto row, rows.get(model::inode_key(c.ino)));
+        if (row) {
+          TRY(Inode inode, model::decode_inode(*row));
+          TRY(auto entry_row, rows.get(model::entry_key(inode.parent, inode.cookie)));
+          if (entry_row) {
+            TRY(model::Entry entry, model::decode_entry(*entry_row));
+            home.emplace(inode.parent, std::move(entry.name));
+          }
+        }
+      }
+      auto& slot = needed[pack];
+      slot.id = pack;
+      IndexEntry entry;
+      entry.frame = piece.extent->frame;
+      entry.inode = c.ino;
+      entry.offset = piece.offset - piece.extent->skip;
+      entry.length = piece.extent->frame_length;
+      entry.version = c.content->version;
+      entry.parent = home->first;
+      entry.name = home->second;
+      slot.index.push_back(std::move(entry));
+    }
+  }
+  std::vector<Frozen::Pack> out;
+  for (auto& [id, pack] : needed) {
+    std::sort(pack.index.begin(), pack.index.end(),
+              [](const IndexEntry& a, const IndexEntry& b) { return a.frame.offset < b.frame.offset; });
+    out.push_back(std::move(pack));
+  }
+  return out;
+}
+
+Result<std::optional<Frozen>> Replica::freeze() {
+  Impl& r = *impl_;
+  TRYV(r.seal_everything());
+  Frozen frozen;
+  bool no_orphans;
+  std::vector<ObjectId> before_cut;
+  {
+    ExclusiveLock generation(r.freeze);
+    ExclusiveLock lock(r.state);
+    if (r.touched->size() > 0) {
+      ReplicaState next{r.generations.first_pending, r.generations.open + 1};
+      RowPut put{state_key(), encode(next)};
+      r.commit(std::span(&put, 1));
+      r.generations = next;
+      r.touched.emplace(next.open);
+    }
+    r.pending_told = false;
+    no_orphans = r.orphans.empty();
+    std::vector<ObjectId> closed = r.packs->rotate();
+    MutexLock unsent_lock(r.unsent_mutex);
+    for (const ObjectId& id : closed) {
+      auto size = r.packs->size(id);
+      r.unsent[id] = size ? *size : 0;
+    }
+    for (const auto& [id, size] : r.unsent) before_cut.push_back(id);
+    frozen.first = r.generations.first_pending;
+    frozen.last = r.generations.open - 1;
+  }
+  if (frozen.first > frozen.last) return std::optional<Frozen>();
+  FrozenRows rows(r.state, *r.table, r.touched);
+  TRY(frozen.changes, model::diff(rows, frozen.first, frozen.last, nullptr));
+  TRY(frozen.packs, r.packs_for(frozen.changes, rows));
+  // Packs that nothing pending refers to any more go without ever having been uploaded; but what is unlinked and still
+  // open may be read from them.
+  if (no_orphans) {
+    for (const ObjectId& id : before_cut) {
+      bool needed =
+          std::any_of(frozen.packs.begin(), frozen.packs.end(), [&](const Frozen::Pack& p) { return p.id == id; });
+      if (needed) continue;
+      MutexLock lock(r.unsent_mutex);
+      r.unsent.erase(id);
+      r.dead.emplace_back(r.journal->last_lsn(), id);
+    }
+  }
+  if (frozen.changes.empty()) {
+    // It came to nothing: the generations go, and their history with them.
+    ExclusiveLock lock(r.state);
+    if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
+    model::PlainTransaction tx(*r.table);
+    for (Generation g = frozen.first; g <= frozen.last; ++g) TRYV(model::drop_history(tx, g));
+    ReplicaState next{frozen.last + 1, r.generations.open};
+    tx.put(state_key(), encode(next));
+    auto puts = tx.take();
+    r.commit(puts);
+    r.generations = next;
+    return std::optional<Frozen>();
+  }
+  return std::optional(std::move(frozen));
+}
+
+Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key,
+                              BytesView sealed) {
+  Impl& r = *impl_;
+  Lsn lsn;
+  {
+    ExclusiveLock lock(r.state);
+    if (r.generations.first_pending != frozen.first || r.generations.open <= frozen.last)
+      return fail(Code::kStale, "what was frozen has been redone on top of news");
+    ReplicaState next{frozen.last + 1, r.generations.open};
+    AppliedRecord applied{frozen.first, frozen.last, record};
+    RowPut puts[] = {{state_key(), encode(next)},
+                     {applied_key(frozen.last), encode(applied)},
+                     {outgoing_key(), encode(Outgoing{key, to_bytes(sealed)})}};
+    lsn = r.commit(puts);
+    r.generations = next;
+    r.applied[frozen.last] = std::move(applied);
+  }
+  return r.journal->sync(lsn);
+}
+
+Result<std::optional<Replica::Outgoing>> Replica::outgoing() {
+  TRY(auto row, impl_->table->get(outgoing_key()));
+  if (!row) return std::optional<Outgoing>();
+  TRY(Outgoing out, decode_outgoing(*row));
+  return std::optional(std::move(out));
+}
+
+Result<void> Replica::uploaded(const std::string& key) {
+  ExclusiveLock lock(impl_->state);
+  TRY(auto row, impl_->table->get(outgoing_key()));
+  if (!row) return {};
+  TRY(Outgoing out, decode_outgoing(*row));
+  if (out.key != key) return {};
+  RowPut put{outgoing_key(), std::nullopt};
+  impl_->commit(std::span(&put, 1));
+  return {};
+}
+
+Result<void> Replica::packs_uploaded(std::span<const std::pair<ObjectId, PackPlace>> packs) {
+  std::vector<RowPut> puts;
+  for (const auto& [id, place] : packs) puts.push_back({place_key(id), encode(place)});
+  if (puts.empty()) return {};
+  {
+    ExclusiveLock lock(impl_->state);
+    impl_->commit(puts);
+  }
+  MutexLock lock(impl_->unsent_mutex);
+  for (const auto& [id, place] : packs) impl_->unsent.erase(id);
+  return {};
+}
+
+Result<std::optional<PackPlace>> Replica::place_of(const ObjectId& pack) {
+  TRY(auto row, impl_->table->get(place_key(pack)));
+  if (!row) return std::optional<PackPlace>();
+  TRY(PackPlace place, decode_pack_place(*row));
+  return std::optional(std::move(place));
+}
+
+}  // namespace coffer

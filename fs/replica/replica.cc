@@ -1,0 +1,346 @@
+// Opening, recovery, and the background work of a replica.
+#include "fs/replica/replica.h"
+
+#include <fcntl.h>
+
+#include "base/failpoint.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "crypto/random.h"
+#include "fs/model/invariants.h"
+#include "fs/replica/impl.h"
+#include "fs/replica/journal_entry.h"
+
+namespace coffer {
+
+namespace {
+
+constexpr auto kFlushEvery = std::chrono::milliseconds(100);   // kill -9 loses no more than this of what was not synced
+constexpr auto kCommitEvery = std::chrono::seconds(5);
+constexpr size_t kCommitFrom = 8 << 20;                        // bytes of rows in memory
+constexpr auto kSealAfter = std::chrono::milliseconds(1500);   // how long written data stays in memory
+constexpr size_t kUnsyncedFrom = 8 << 20;                      // pack bytes that start a background sync
+
+}  // namespace
+
+Replica::Replica(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Replica::~Replica() { (void)close(); }
+
+Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys, Options options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = std::move(options);
+  impl->keys = std::move(keys);
+  Impl& r = *impl;
+  for (const char* part : {"/rows", "/journal", "/packs"}) TRYV(make_directories(dir + part));
+  TRY(r.table, Table::open(dir + "/rows", r.keys.volume, *r.keys.local));
+  TRY(r.packs, PackStore::open(dir + "/packs", r.keys.volume, *r.keys.epoch));
+  Journal::Options journal_options;
+  journal_options.before_sync = [packs = r.packs.get()] { return packs->sync(); };
+  TRY(r.journal, Journal::open(dir + "/journal", r.keys.volume, *r.keys.local, std::move(journal_options)));
+  if (auto recovered = r.recover(); !recovered) return fail(recovered.error().in("replica in " + dir));
+  r.start_workers();
+  return std::unique_ptr<Replica>(new Replica(std::move(impl)));
+}
+
+Result<void> Replica::Impl::recover() {
+  std::optional<Error> refused;
+  Bytes plain;
+  TRYV(journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) {
+    auto entry = decode_journal_entry(payload);
+    if (!entry) {
+      refused = entry.error();
+      return false;
+    }
+    for (const model::Extent& e : entry->frames) {
+      plain.resize(e.frame_length);
+      if (packs->read(e.frame, plain)) continue;
+      auto place = table->get(place_key(e.frame.pack));
+      if (place && *place) continue;  // the store has it
+      // A frame that did not survive: nothing was acknowledged from here on, or the sync would have covered it.
+      return false;
+    }
+    table->apply(entry->puts, lsn);
+    return true;
+  }));
+  if (refused) return fail(*refused);
+
+  ExclusiveLock lock(state);
+  TRY(auto state_row, table->get(state_key()));
+  if (state_row) {
+    TRY(generations, decode_replica_state(*state_row));
+  }
+  TRY(model::Touched loaded, model::Touched::load(*table, generations.open));
+  touched.emplace(std::move(loaded));
+
+  std::string after;
+  for (;;) {
+    TRY(auto row, table->next(kAppliedPrefix, after));
+    if (!row) break;
+    after = row->key;
+    TRY(AppliedRecord a, decode_applied_record(row->value));
+    applied[a.last] = std::move(a);
+  }
+
+  // Unlinked while open, and nobody has them open any more.
+  after.clear();
+  for (;;) {
+    TRY(auto row, table->next(kOrphanPrefix, after));
+    if (!row) break;
+    after = row->key;
+    TRY(Ino ino, parse_orphan_key(after));
+    model::Transaction tx(*table, *touched);
+    auto inode = model::get_inode(tx, ino);
+    if (inode && inode->nlink == 0) TRYV(model::erase_inode(tx, ino, true));
+    tx.erase(orphan_key(ino));
+    TRYV(commit(tx));
+  }
+
+  // A local pack whose place in the store is not known is unsent.
+  TRY(auto local, packs->local_packs());
+  MutexLock unsent_lock(unsent_mutex);
+  for (const ObjectId& id : local) {
+    TRY(auto place, table->get(place_key(id)));
+    if (place) continue;
+    TRY(uint64_t size, packs->size(id));
+    unsent[id] = size;
+  }
+  return {};
+}
+
+void Replica::Impl::start_workers() {
+  committer = start_thread("coffer-commit", [this](std::stop_token stop) { commit_loop(stop); });
+  sealer = start_thread("coffer-seal", [this](std::stop_token stop) { seal_loop(stop); });
+}
+
+Result<void> Replica::Impl::commit_rows() {
+  while (auto lsn = table->freeze()) {
+    TRYV(journal->sync(*lsn));
+    TRYV(table->commit_frozen());
+    TRYV(journal->release(table->committed_lsn()));
+    TRYV(remove_dead_packs());
+    MutexLock lock(work_mutex);
+    work_done.notify_all();
+    if (table->uncommitted_bytes() < kCommitFrom) break;
+  }
+  return {};
+}
+
+Result<void> Replica::Impl::remove_dead_packs() {
+  std::vector<ObjectId> ripe;
+  {
+    MutexLock lock(unsent_mutex);
+    std::erase_if(dead, [&](const auto& d) {
+      if (d.first > table->committed_lsn()) return false;
+      ripe.push_back(d.second);
+      return true;
+    });
+  }
+  for (const ObjectId& id : ripe) TRYV(packs->remove(id));
+  return {};
+}
+
+void Replica::Impl::commit_loop(std::stop_token stop) {
+  Nanos last_commit = options.clock->monotonic();
+  while (!stop.stop_requested()) {
+    bool wanted;
+    {
+      MutexLock lock(work_mutex);
+      if (!commit_wanted && !stopping) work_wake.wait_for(work_mutex, kFlushEvery);
+      wanted = commit_wanted;
+      commit_wanted = false;
+      if (stopping) return;
+    }
+    Result<void> done = journal->flush();
+    size_t waiting = table->uncommitted_bytes();
+    bool old = options.clock->monotonic() - last_commit > kCommitEvery;
+    if (done && waiting > 0 && (wanted || old || waiting > kCommitFrom)) {
+      done = commit_rows();
+      last_commit = options.clock->monotonic();
+    }
+    MutexLock lock(work_mutex);
+    if (!done) {
+      if (!disk_trouble) log_line(LogLevel::kError, "cannot write to the state directory: " + done.error().what());
+      disk_trouble = done.error();
+      work_done.notify_all();
+      work_wake.wait_for(work_mutex, std::chrono::seconds(1));
+    } else {
+      disk_trouble.reset();
+    }
+  }
+}
+
+// Seals written data that has been in memory for a while, and keeps the unsynced part of the packs small, so that no fsync
+// has to wait for much.
+void Replica::Impl::seal_loop(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    {
+      MutexLock lock(work_mutex);
+      if (!seal_wanted && !stopping) work_wake.wait_for(work_mutex, std::chrono::milliseconds(250));
+      seal_wanted = false;
+      if (stopping) return;
+    }
+    if (packs->unsynced_bytes() > kUnsyncedFrom) {
+      if (auto synced = packs->sync(); !synced)
+        log_line(LogLevel::kError, "cannot sync packs: " + synced.error().what());
+    }
+    for (;;) {
+      std::optional<Ino> ino;
+      {
+        MutexLock lock(files_mutex);
+        if (dirty_since.empty()) break;
+        auto [since, oldest] = dirty_since.front();
+        bool tight = dirty_bytes.load() > options.dirty_limit / 2;
+        if (!tight && options.clock->monotonic() - since < kSealAfter) break;
+        dirty_since.pop_front();
+        ino = oldest;
+      }
+      bool orphan;
+      {
+        SharedLock lock(state);
+        orphan = orphans.contains(*ino);
+      }
+      Result<void> sealed = orphan && dirty_bytes.load() < options.dirty_limit / 2 ? Result<void>{} : seal_file(*ino);
+      MutexLock lock(files_mutex);
+      if (files.contains(*ino)) dirty_since.emplace_back(options.clock->monotonic(), *ino);
+      if (!sealed) break;
+      if (stop.stop_requested()) return;
+    }
+  }
+}
+
+Result<void> Replica::Impl::throttle() {
+  if (table->uncommitted_bytes() < options.uncommitted_limit) return {};
+  MutexLock lock(work_mutex);
+  while (!stopping && table->uncommitted_bytes() > options.uncommitted_limit) {
+    if (disk_trouble) return fail(*disk_trouble);
+    commit_wanted = true;
+    work_wake.notify_all();
+    work_done.wait_for(work_mutex, std::chrono::milliseconds(100));
+  }
+  return {};
+}
+
+Lsn Replica::Impl::commit(std::span<const RowPut> puts, std::span<const model::Extent> new_frames) {
+  Lsn lsn = journal->append(encode_journal_entry(puts, new_frames));
+  table->apply(puts, lsn);
+  return lsn;
+}
+
+Result<void> Replica::Impl::commit(model::Transaction& tx, std::span<const model::Extent> new_frames) {
+  if (tx.empty()) return {};
+  TRY(auto puts, tx.take());
+  commit(puts, new_frames);
+  changes.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void Replica::Impl::tell_pending() {
+  if (pending_callback && !pending_told.exchange(true)) pending_callback();
+}
+
+Ino Replica::Impl::fresh_ino() {
+  // A random prefix for every run and every 2^24 numbers: clones of a machine do not hand out the same numbers. 39 bits, so
+  // that numbers stay positive for programs that take them as signed.
+  if ((next_ino & 0xffffff) == 0) {
+    uint64_t prefix;
+    do prefix = random_u64() >> 25;
+    while (prefix == 0);
+    next_ino = prefix << 24;
+    ++next_ino;
+  }
+  return next_ino++;
+}
+
+Result<bool> Replica::has_root() const {
+  TRY(auto row, impl_->table->get(model::inode_key(model::kRootIno)));
+  return row.has_value();
+}
+
+Result<void> Replica::make_root() {
+  TRY(bool have, has_root());
+  if (have) return fail(Code::kExists, "the volume has a root directory already");
+  return impl_->change([&](model::Transaction& tx) -> Result<void> {
+    model::make_root(tx, 0755, impl_->options.root_uid, impl_->options.root_gid, impl_->now());
+    return {};
+  });
+}
+
+Result<void> Replica::close() {
+  Impl& r = *impl_;
+  if (r.closed) return {};
+  r.closed = true;
+  {
+    MutexLock lock(r.work_mutex);
+    r.stopping = true;
+    r.work_wake.notify_all();
+    r.work_done.notify_all();
+  }
+  for (std::jthread* t : {&r.committer, &r.sealer}) {
+    if (!t->joinable()) continue;
+    t->request_stop();
+    t->join();
+  }
+  TRYV(r.seal_everything());
+  TRYV(r.journal->sync(r.journal->last_lsn()));
+  return r.commit_rows();
+}
+
+Result<std::optional<Bytes>> Replica::get_row(const RowKey& key) { return impl_->table->get(key); }
+
+Result<std::vector<Row>> Replica::rows_with_prefix(std::string_view prefix) {
+  std::vector<Row> out;
+  std::string after;
+  for (;;) {
+    TRY(auto row, impl_->table->next(prefix, after));
+    if (!row) return out;
+    after = row->key;
+    out.push_back(std::move(*row));
+  }
+}
+
+Result<void> Replica::put_rows(std::span<const RowPut> puts, bool durable) {
+  Lsn lsn;
+  {
+    ExclusiveLock lock(impl_->state);
+    lsn = impl_->commit(puts);
+  }
+  return durable ? impl_->journal->sync(lsn) : Result<void>{};
+}
+
+void Replica::on_pending(std::function<void()> callback) { impl_->pending_callback = std::move(callback); }
+void Replica::on_touch(std::function<void(const model::Touch&)> callback) {
+  impl_->touch_callback = std::move(callback);
+}
+
+PackStore& Replica::packs() { return *impl_->packs; }
+const EpochKeys& Replica::epoch_keys() const { return *impl_->keys.epoch; }
+const VolumeId& Replica::volume() const { return impl_->keys.volume; }
+
+ReplicaCounters Replica::counters() {
+  ReplicaCounters c;
+  c.changes = impl_->changes.load();
+  {
+    SharedLock lock(impl_->state);
+    c.pending_changes = impl_->touched->size() + (impl_->generations.open - impl_->generations.first_pending);
+  }
+  c.dirty_bytes = impl_->dirty_bytes.load();
+  {
+    MutexLock lock(impl_->unsent_mutex);
+    for (const auto& [id, size] : impl_->unsent) c.pending_bytes += size;
+  }
+  c.pending_bytes += c.dirty_bytes;
+  c.journal_syncs = impl_->journal->syncs();
+  c.pack_syncs = impl_->packs->syncs();
+  c.disk_bytes = impl_->packs->disk_bytes();
+  return c;
+}
+
+Result<std::vector<std::string>> Replica::find_faults() {
+  TRYV(impl_->seal_everything());
+  SharedLock lock(impl_->state);
+  return model::find_faults(*impl_->table);
+}
+
+}  // namespace coffer
