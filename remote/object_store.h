@@ -23,6 +23,13 @@ struct ObjectInfo {
 // Keys are relative to the volume's prefix: components of [A-Za-z0-9._-] joined by '/', no component starting with '.',
 // at most 200 bytes.
 bool valid_object_key(std::string_view key);
+// One component of a key.
+bool valid_key_component(std::string_view component);
+// "" or a valid key followed by '/'.
+bool valid_list_prefix(std::string_view prefix);
+// What every implementation checks first: kInvalid for a bad key or prefix, kCancelled when `stop` was requested.
+Result<void> check_key(std::string_view operation, const std::string& key, const std::stop_token& stop);
+Result<void> check_prefix(const std::string& prefix, const std::stop_token& stop);
 
 // Errors, the same for every implementation (text names the operation, the key and what the server said):
 //   kNotFound    no such object (get)            kDenied     credentials missing, wrong, or not allowed to
@@ -44,9 +51,10 @@ class ObjectStore {
   // The whole object; kTooLarge when it has more than `limit` bytes.
   virtual Result<Bytes> get(const std::string& key, size_t limit, std::stop_token stop = {}) = 0;
   // Exactly [offset, offset + length) or fewer bytes when the object ends before; kNotFound when there is none.
-  virtual Result<Bytes> get_range(const std::string& key, uint64_t offset, size_t length, std::stop_token stop = {}) = 0;
-  // All objects whose key starts with `prefix` (which ends at a '/'), in no particular order. A listing that broke off is
-  // an error, never a short answer. Objects made while it runs may or may not appear. Foreign names are skipped.
+  virtual Result<Bytes> get_range(const std::string& key, uint64_t offset, size_t length,
+                                  std::stop_token stop = {}) = 0;
+  // All objects whose key starts with `prefix` (which ends at a '/'), in no particular order. A listing that broke off
+  // is an error, never a short answer. Objects made while it runs may or may not appear. Foreign names are skipped.
   virtual Result<std::vector<ObjectInfo>> list(const std::string& prefix, std::stop_token stop = {}) = 0;
   // Idempotent: removing what is not there is ok.
   virtual Result<void> remove(const std::string& key, std::stop_token stop = {}) = 0;
