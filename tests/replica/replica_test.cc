@@ -1,0 +1,387 @@
+#include "fs/replica/replica.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "base/failpoint.h"
+#include "crypto/random.h"
+#include "fs/model/invariants.h"
+
+namespace coffer {
+namespace {
+
+using model::FileType;
+using model::kRootIno;
+
+#define ASSERT_OK(expr)                                          \
+  do {                                                           \
+    auto&& assert_ok_ = (expr);                                  \
+    ASSERT_TRUE(assert_ok_.has_value()) << assert_ok_.error().what(); \
+  } while (0)
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    char name[] = "/tmp/coffer-replica-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// One volume; any number of replicas of it.
+struct Volume {
+  VolumeId id = random_id<VolumeId>();
+  Secret key = Secret::random(32);
+
+  Result<std::unique_ptr<Replica>> open(const std::string& dir, const std::string& name = "host") {
+    Replica::Keys keys;
+    keys.volume = id;
+    keys.epoch = std::make_unique<EpochKeys>(1, key);
+    keys.local = std::make_unique<LocalKeys>(key, Bytes(32, 3));
+    Replica::Options options;
+    options.device_name = name;
+    return Replica::open(dir, std::move(keys), options);
+  }
+};
+
+Bytes random_content(std::mt19937_64& rng, size_t size) {
+  Bytes out(size);
+  for (auto& b : out) b = static_cast<uint8_t>(rng());
+  return out;
+}
+
+Result<Bytes> read_all(Replica& replica, Ino ino) {
+  TRY(model::Inode inode, replica.attributes(ino));
+  Bytes out(inode.size);
+  for (size_t at = 0; at < out.size();) {
+    size_t step = std::min<size_t>(out.size() - at, 100'000);
+    TRY(auto outcome, replica.read(ino, at, MutableBytes(out).subspan(at, step)));
+    if (!outcome.missing.empty()) return fail(Code::kNotFound, "not local");
+    if (outcome.bytes != step) return fail(Code::kInternal, "short read");
+    at += step;
+  }
+  return out;
+}
+
+Ino make_file(Replica& replica, Ino dir, const std::string& name) {
+  auto node = replica.make(dir, name, {FileType::kRegular, 0644, 0, 0, 0, ""});
+  EXPECT_TRUE(node.has_value()) << node.error().what();
+  return node ? node->ino : 0;
+}
+
+// Publishes everything pending of `from` as the record `number` of its log and applies it to `to`, packs by hand: what the
+// synchronizer does, without a store.
+struct Exchange {
+  uint64_t stamp = 0;
+  std::map<Replica*, std::pair<LogId, uint64_t>> logs;
+
+  std::optional<OrderedRecord> publish(Replica& from, std::vector<std::pair<ObjectId, Bytes>>& packs) {
+    auto frozen = from.freeze();
+    EXPECT_TRUE(frozen.has_value()) << frozen.error().what();
+    if (!frozen || !*frozen) return std::nullopt;
+    auto& log = logs[&from];
+    if (log.first.is_zero()) log.first = random_id<LogId>();
+    OrderedRecord record;
+    record.stamp = ++stamp;
+    record.log = log.first;
+    record.number = ++log.second;
+    random_bytes(record.author.record.bytes);
+    record.author.device = "from";
+    record.author.when = {1'700'000'000'000'000'000};
+    record.changes = (*frozen)->changes;
+    std::vector<std::pair<ObjectId, PackPlace>> places;
+    for (const auto& p : (*frozen)->packs) {
+      auto size = from.packs().finish(p.id, p.index);
+      EXPECT_TRUE(size.has_value()) << size.error().what();
+      auto bytes = from.packs().bytes(p.id, *size);
+      EXPECT_TRUE(bytes.has_value());
+      packs.emplace_back(p.id, *bytes);
+      places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
+    }
+    EXPECT_TRUE(from.packs_uploaded(places).has_value());
+    auto published = from.publish(**frozen, record, "log/x", Bytes{1, 2, 3});
+    EXPECT_TRUE(published.has_value()) << published.error().what();
+    EXPECT_TRUE(from.uploaded("log/x").has_value());
+    return record;
+  }
+
+  static void receive(Replica& to, const OrderedRecord& record, const std::vector<std::pair<ObjectId, Bytes>>& packs) {
+    std::vector<std::pair<ObjectId, PackPlace>> places;
+    for (const auto& [id, bytes] : packs) {
+      places.emplace_back(id, PackPlace{"obj/" + id.str(), 0, bytes.size()});
+      EXPECT_TRUE(to.packs().store_range(id, 0, bytes).has_value());
+    }
+    auto applied = to.apply(std::span(&record, 1), places, {});
+    EXPECT_TRUE(applied.has_value()) << applied.error().what();
+  }
+};
+
+void expect_sound(Replica& replica) {
+  auto faults = replica.find_faults();
+  ASSERT_OK(faults);
+  for (const std::string& f : *faults) ADD_FAILURE() << f;
+}
+
+TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
+  TemporaryDirectory dir;
+  Volume volume;
+  std::mt19937_64 rng(1);
+  Bytes big = random_content(rng, 3'000'000), small = random_content(rng, 10);
+  {
+    auto replica = volume.open(dir.path());
+    ASSERT_OK(replica);
+    ASSERT_OK((*replica)->make_root());
+    Ino a = make_file(**replica, kRootIno, "big"), b = make_file(**replica, kRootIno, "small");
+    ASSERT_OK((*replica)->write(a, 0, big, false));
+    ASSERT_OK((*replica)->write(b, 5, small, false));
+    EXPECT_EQ((*replica)->attributes(b)->size, 15u);
+    EXPECT_EQ(*read_all(**replica, a), big);
+    ASSERT_OK((*replica)->close());
+  }
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  auto a = (*replica)->lookup(kRootIno, "big"), b = (*replica)->lookup(kRootIno, "small");
+  ASSERT_OK(a);
+  ASSERT_OK(b);
+  EXPECT_EQ(*read_all(**replica, a->ino), big);
+  Bytes expected(5, 0);
+  expected.insert(expected.end(), small.begin(), small.end());
+  EXPECT_EQ(*read_all(**replica, b->ino), expected);
+  expect_sound(**replica);
+}
+
+TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
+  TemporaryDirectory dir;
+  Volume volume;
+  std::mt19937_64 rng(7);
+  std::unique_ptr<Replica> replica;
+  auto reopen = [&] {
+    if (replica) {
+      EXPECT_TRUE(replica->close().has_value());
+    }
+    replica.reset();
+    auto opened = volume.open(dir.path());
+    ASSERT_OK(opened);
+    replica = std::move(*opened);
+  };
+  reopen();
+  ASSERT_OK(replica->make_root());
+  Ino ino = make_file(*replica, kRootIno, "f");
+  Bytes reference;
+  for (int step = 0; step < 600; ++step) {
+    size_t offset = rng() % 2'500'000, length = 1 + rng() % (rng() % 3 == 0 ? 300'000 : 5000);
+    switch (rng() % 10) {
+      case 0:
+        ASSERT_OK(replica->truncate(ino, offset));
+        reference.resize(offset);
+        break;
+      case 1:
+        ASSERT_OK(replica->punch_hole(ino, offset, length));
+        for (size_t i = offset; i < std::min(reference.size(), offset + length); ++i) reference[i] = 0;
+        break;
+      case 2:
+        ASSERT_OK(replica->sync_file(ino));
+        break;
+      default: {
+        Bytes data = random_content(rng, length);
+        ASSERT_OK(replica->write(ino, offset, data, false));
+        if (reference.size() < offset + length) reference.resize(offset + length);
+        std::copy(data.begin(), data.end(), reference.begin() + static_cast<ptrdiff_t>(offset));
+      }
+    }
+    if (step % 40 == 0) reopen();
+    if (step % 10 == 0) {
+      auto content = read_all(*replica, ino);
+      ASSERT_OK(content);
+      ASSERT_EQ(content->size(), reference.size());
+      ASSERT_TRUE(*content == reference) << "step " << step;
+    }
+  }
+  expect_sound(*replica);
+}
+
+TEST(Replica, WhatIsMadeAndRemovedBeforeItIsPublishedLeavesNothing) {
+  TemporaryDirectory dir;
+  Volume volume;
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  ASSERT_OK((*replica)->make_root());
+  Exchange exchange;
+  std::vector<std::pair<ObjectId, Bytes>> packs;
+  exchange.publish(**replica, packs);  // the root
+  Ino ino = make_file(**replica, kRootIno, "short-lived");
+  ASSERT_OK((*replica)->write(ino, 0, Bytes(100'000, 1), false));
+  ASSERT_OK((*replica)->sync_file(ino));
+  ASSERT_OK((*replica)->unlink(kRootIno, "short-lived"));
+  (*replica)->forget(ino);
+  auto frozen = (*replica)->freeze();
+  ASSERT_OK(frozen);
+  if (*frozen) {  // the root's times changed, nothing else
+    EXPECT_TRUE((*frozen)->packs.empty());
+    ASSERT_EQ((*frozen)->changes.inodes.size(), 1u);
+    EXPECT_EQ((*frozen)->changes.inodes[0].ino, kRootIno);
+    EXPECT_TRUE((*frozen)->changes.entries.empty());
+  }
+}
+
+TEST(Replica, AnUnlinkedOpenFileLivesUntilForgotten) {
+  TemporaryDirectory dir;
+  Volume volume;
+  Ino ino;
+  {
+    auto replica = volume.open(dir.path());
+    ASSERT_OK(replica);
+    ASSERT_OK((*replica)->make_root());
+    ino = make_file(**replica, kRootIno, "f");
+    ASSERT_OK((*replica)->write(ino, 0, Bytes(1000, 5), false));
+    ASSERT_OK((*replica)->unlink(kRootIno, "f"));
+    ASSERT_OK((*replica)->write(ino, 1000, Bytes(1000, 6), false));
+    auto content = read_all(**replica, ino);
+    ASSERT_OK(content);
+    EXPECT_EQ(content->size(), 2000u);
+    ASSERT_OK((*replica)->close());
+  }
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  EXPECT_FALSE((*replica)->attributes(ino).has_value());
+  expect_sound(**replica);
+}
+
+TEST(Replica, ASecondReplicaFollows) {
+  TemporaryDirectory dir_a, dir_b;
+  Volume volume;
+  auto a = volume.open(dir_a.path(), "a"), b = volume.open(dir_b.path(), "b");
+  ASSERT_OK(a);
+  ASSERT_OK(b);
+  ASSERT_OK((*a)->make_root());
+  Exchange exchange;
+  std::mt19937_64 rng(3);
+  Bytes content = random_content(rng, 200'000);
+  Ino ino = make_file(**a, kRootIno, "f");
+  ASSERT_OK((*a)->write(ino, 0, content, false));
+  ASSERT_OK((*a)->make(kRootIno, "d", {FileType::kDirectory, 0755, 0, 0, 0, ""}));
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::pair<ObjectId, Bytes>> packs;
+    auto record = exchange.publish(**a, packs);
+    ASSERT_TRUE(record.has_value());
+    Exchange::receive(**b, *record, packs);
+    auto seen = read_all(**b, ino);
+    ASSERT_OK(seen);
+    EXPECT_TRUE(*seen == content);
+    expect_sound(**b);
+    content[100'000 + round] ^= 1;
+    ASSERT_OK((*a)->write(ino, 100'000 + static_cast<uint64_t>(round), BytesView(content).subspan(100'000 + round, 1), false));
+  }
+}
+
+TEST(Replica, ChangesOnBothSidesLoseNeither) {
+  TemporaryDirectory dir_a, dir_b;
+  Volume volume;
+  auto a = volume.open(dir_a.path(), "a"), b = volume.open(dir_b.path(), "b");
+  ASSERT_OK(a);
+  ASSERT_OK(b);
+  ASSERT_OK((*a)->make_root());
+  Ino ino = make_file(**a, kRootIno, "f.txt");
+  ASSERT_OK((*a)->write(ino, 0, Bytes(100, 'o'), false));
+  Exchange exchange;
+  std::vector<std::pair<ObjectId, Bytes>> packs;
+  auto first = exchange.publish(**a, packs);
+  ASSERT_TRUE(first.has_value());
+  Exchange::receive(**b, *first, packs);
+
+  ASSERT_OK((*a)->write(ino, 0, Bytes(100, 'a'), false));
+  ASSERT_OK((*b)->write(ino, 0, Bytes(100, 'b'), false));
+  make_file(**b, kRootIno, "only-b");
+  packs.clear();
+  auto second = exchange.publish(**a, packs);
+  ASSERT_TRUE(second.has_value());
+  Exchange::receive(**b, *second, packs);
+  EXPECT_EQ(*read_all(**b, ino), Bytes(100, 'a'));  // the earlier in order keeps the name
+  auto entries = (*b)->list(kRootIno, 0, 100);
+  ASSERT_OK(entries);
+  ASSERT_EQ(entries->size(), 3u);
+  bool found = false;
+  for (const auto& e : *entries) {
+    if (e.entry.name.find("conflict") == std::string::npos) continue;
+    EXPECT_EQ(*read_all(**b, e.entry.ino), Bytes(100, 'b'));
+    EXPECT_TRUE(e.entry.name.ends_with(".txt"));
+    found = true;
+  }
+  EXPECT_TRUE(found);
+  expect_sound(**b);
+
+  // And back: a sees the copy and the new file.
+  packs.clear();
+  auto third = exchange.publish(**b, packs);
+  ASSERT_TRUE(third.has_value());
+  Exchange::receive(**a, *third, packs);
+  EXPECT_EQ((*a)->list(kRootIno, 0, 100)->size(), 3u);
+  expect_sound(**a);
+}
+
+TEST(Replica, AFullDiskRefusesAndLosesNothing) {
+  TemporaryDirectory dir;
+  Volume volume;
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  ASSERT_OK((*replica)->make_root());
+  Ino ino = make_file(**replica, kRootIno, "f");
+  ASSERT_OK((*replica)->write(ino, 0, Bytes(1000, 1), false));
+  arm_failpoints("pack.append=enospc");
+  auto synced = (*replica)->sync_file(ino);
+  ASSERT_FALSE(synced.has_value());
+  EXPECT_EQ(synced.error().code(), Code::kNoSpace);
+  arm_failpoints("");
+  ASSERT_OK((*replica)->sync_file(ino));
+  EXPECT_EQ(read_all(**replica, ino)->size(), 1000u);
+}
+
+TEST(Replica, ManyThreadsAtOnce) {
+  TemporaryDirectory dir;
+  Volume volume;
+  auto opened = volume.open(dir.path());
+  ASSERT_OK(opened);
+  Replica& replica = **opened;
+  ASSERT_OK(replica.make_root());
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937_64 rng(static_cast<uint64_t>(t));
+      for (int i = 0; i < 150; ++i) {
+        std::string name = std::to_string(t) + "-" + std::to_string(i);
+        Ino ino = make_file(replica, kRootIno, name);
+        Bytes data = random_content(rng, 1 + rng() % 200'000);
+        EXPECT_TRUE(replica.write(ino, 0, data, false).has_value());
+        if (i % 7 == 0) {
+          EXPECT_TRUE(replica.sync_file(ino).has_value());
+        }
+        EXPECT_TRUE(*read_all(replica, ino) == data);
+        if (i % 3 == 0) {
+          EXPECT_TRUE(replica.unlink(kRootIno, name).has_value());
+          replica.forget(ino);
+        }
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    for (int i = 0; i < 5; ++i) {
+      auto frozen = replica.freeze();
+      EXPECT_TRUE(frozen.has_value());
+      std::this_thread::yield();
+    }
+  });
+  threads.clear();
+  expect_sound(replica);
+  ASSERT_OK(replica.close());
+}
+
+}  // namespace
+}  // namespace coffer
