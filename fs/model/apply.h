@@ -4,13 +4,15 @@
 // Rules (coffer-semantics(7) has the whole table):
 //   - attributes and extended attributes merge field by field; the later record in order wins.
 //   - contents: when the file's version is the change's base, it becomes the new version; when it is the new version
-//     already, nothing happens; otherwise the later content becomes a conflict copy beside the file, unless both are equal
-//     (same frames).
+//     already, nothing happens; otherwise the later content becomes a conflict copy beside the file, unless both are
+//     equal (same frames).
 //   - a name: when it leads where the author saw it leading, it follows the change; when it leads to `after` already,
 //     nothing happens; otherwise the new thing goes to a conflict name beside it, and a removal does not happen.
-//   - a removal of a file whose version is not the one its remover saw does not happen (all its names stay); a directory
+//   - a removal of a file whose version is not the one its remover saw does not happen (all its names stay); a
+//   directory
 //     that is not empty is not removed; a change to a removed inode brings it back from its tombstone, where it was.
-//   - a directory has one place: an addition of a directory that has one elsewhere moves it; a move below itself does not
+//   - a directory has one place: an addition of a directory that has one elsewhere moves it; a move below itself does
+//   not
 //     happen and the directory stays.
 //   - no rule leaves an orphan, a dangling name, a wrong link count, or a second parent of a directory.
 #pragma once
@@ -33,13 +35,13 @@ struct Author {
 
 // What applying touched, so that the kernel can be told. May name more than changed, never less.
 struct Touch {
-  std::vector<Name> names;       // entries that appeared, vanished or lead elsewhere now
-  std::vector<Ino> contents;     // regular files whose contents, size or times changed
-  std::vector<Ino> attributes;   // inodes whose attributes or extended attributes changed
+  std::vector<Name> names;      // entries that appeared, vanished or lead elsewhere now
+  std::vector<Ino> contents;    // regular files whose contents, size or times changed
+  std::vector<Ino> attributes;  // inodes whose attributes or extended attributes changed
 };
 
 struct Conflict {
-  Ino original = 0;      // 0: none any more
+  Ino original = 0;  // 0: none any more
   Ino copy = 0;
   Name copy_name;
 };
@@ -51,8 +53,8 @@ struct Applied {
 
 Result<Applied> apply(Rows& rows, const ChangeSet& changes, const Author& author);
 
-// "report.pdf" -> "report (conflict, HOST, 2026-11-24).pdf": at most 255 bytes, extension kept, cut at a UTF-8 boundary;
-// `attempt` > 1 adds its number.
+// "report.pdf" -> "report (conflict, HOST, 2026-11-24).pdf": at most 255 bytes, extension kept, cut at a UTF-8
+// boundary; `attempt` > 1 adds its number.
 std::string conflict_name(std::string_view name, std::string_view device, WallTime when, unsigned attempt);
 
 }  // namespace coffer::model

@@ -16,8 +16,8 @@ struct XattrChange {
   bool operator==(const XattrChange&) const = default;
 };
 
-// Contents changed from `base` to `version`. `pieces` (sorted, disjoint) replace what was there; a piece without a frame
-// is a hole. What lies beyond `size` is gone.
+// Contents changed from `base` to `version`. `pieces` (sorted, disjoint) replace what was there; a piece without a
+// frame is a hole. What lies beyond `size` is gone.
 struct ContentPiece {
   uint64_t offset = 0;
   uint64_t length = 0;

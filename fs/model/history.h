@@ -1,9 +1,9 @@
 // Transactions over rows, and what they changed: the before-images of every tracked row, by generation.
 //
-// Generations number the steps of a replica: each applied record is one; local changes that are in no record yet make up
-// the open one, and frozen ones before it. The before-images of a generation undo it; the difference between them and the
-// rows as they were at its end is what the generation did, from which a record is made (diff.h). So pending changes and
-// applied records are rolled back by one mechanism.
+// Generations number the steps of a replica: each applied record is one; local changes that are in no record yet make
+// up the open one, and frozen ones before it. The before-images of a generation undo it; the difference between them
+// and the rows as they were at its end is what the generation did, from which a record is made (diff.h). So pending
+// changes and applied records are rolled back by one mechanism.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,10 @@ namespace coffer::model {
 struct HistoryEntry {
   RowKey key;
   std::optional<Bytes> before;  // nullopt: there was no such row
+  bool operator==(const HistoryEntry&) const = default;
 };
+Bytes encode(const HistoryEntry&);
+Result<HistoryEntry> decode_history(BytesView);
 
 // Which rows the newest generation has touched already; kept in memory, rebuilt from H rows at start (load).
 class Touched {
@@ -30,7 +33,8 @@ class Touched {
 
   Generation generation() const { return generation_; }
   size_t size() const { return index_.size(); }
-  bool contains(const RowKey& key) const { return index_.contains(key.bytes); }
+  bool contains(const std::string& key) const { return index_.contains(key); }
+  bool contains(const RowKey& key) const { return contains(key.bytes); }
   // The index of the H row that holds the key's before-image.
   std::optional<uint64_t> index_of(const RowKey& key) const;
 
@@ -59,14 +63,19 @@ class Transaction : public Rows {
 
  private:
   struct Change {
-    RowKey key;
+    size_t clear = 0;  // of the key
     std::optional<Bytes> value;
   };
   const ReadRows& base_;
   Touched& touched_;
   std::map<std::string, Change, std::less<>> puts_;
+  // Tracked rows as `base` has them, read since the last take(): most rows are read before they are changed, and take()
+  // need not read them again. Bounded; what is not here is read when needed.
+  mutable std::unordered_map<std::string, std::optional<Bytes>> read_;
 };
 
+// One before-image, by the index that Touched gives.
+Result<HistoryEntry> before_image(const ReadRows& rows, Generation generation, uint64_t index);
 // Every before-image of a generation, in the order in which they were taken.
 Result<std::vector<HistoryEntry>> history_of(const ReadRows& rows, Generation generation);
 

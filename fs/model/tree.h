@@ -1,5 +1,6 @@
-// The local operations of the file system on rows: what a system call does to names, attributes and extents. Pure: state
-// in, state out; time, fresh numbers and who calls are arguments. Permission checks are the kernel's (default_permissions).
+// The local operations of the file system on rows: what a system call does to names, attributes and extents. Pure:
+// state in, state out; time, fresh numbers and who calls are arguments. Permission checks are the kernel's
+// (default_permissions).
 //
 // Invariants that every function keeps, and fs/model/invariants.h checks: every E row has its N row and the other way
 // round; nlink counts the entries of a file (a directory: 2 + its subdirectories); a directory has one entry; there are
