@@ -17,7 +17,6 @@ namespace coffer {
 namespace {
 
 constexpr auto kFlushEvery = std::chrono::milliseconds(100);   // kill -9 loses no more than this of what was not synced
-constexpr auto kCommitEvery = std::chrono::seconds(5);
 constexpr size_t kCommitFrom = 8 << 20;                        // bytes of rows in memory
 constexpr auto kSealAfter = std::chrono::milliseconds(1500);   // how long written data stays in memory
 constexpr size_t kUnsyncedFrom = 8 << 20;                      // pack bytes that start a background sync
@@ -154,7 +153,7 @@ void Replica::Impl::commit_loop(std::stop_token stop) {
     }
     Result<void> done = journal->flush();
     size_t waiting = table->uncommitted_bytes();
-    bool old = options.clock->monotonic() - last_commit > kCommitEvery;
+    bool old = options.clock->monotonic() - last_commit > options.commit_every;
     if (done && waiting > 0 && (wanted || old || waiting > kCommitFrom)) {
       done = commit_rows();
       last_commit = options.clock->monotonic();

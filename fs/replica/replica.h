@@ -81,6 +81,7 @@ class Replica {
     const Clock* clock = &Clock::system();
     size_t dirty_limit = 64 << 20;       // written data in memory, all files together
     size_t uncommitted_limit = 64 << 20; // rows in memory that LMDB has not got
+    Nanos commit_every = std::chrono::seconds(5);  // to LMDB, at the latest
     std::string device_name;             // for conflict names
     uint32_t root_uid = 0, root_gid = 0; // of a new volume's root directory
   };
