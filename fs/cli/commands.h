@@ -1,0 +1,20 @@
+// The commands. Each returns ok, or what `coffer` ends with.
+#pragma once
+
+#include "fs/cli/failure.h"
+#include "fs/cli/options.h"
+
+namespace coffer::cli {
+
+Outcome<void> run_init(const Arguments& arguments);
+// The code is that of the parent: of the daemon once that is ready, or its failure, already reported.
+Outcome<int> run_mount(const Arguments& arguments);
+Outcome<void> run_unmount(const Arguments& arguments);
+Outcome<void> run_sync(const Arguments& arguments);
+Outcome<void> run_status(const Arguments& arguments);
+Outcome<void> run_ls(const Arguments& arguments);
+Outcome<void> run_cat(const Arguments& arguments);
+Outcome<void> run_export(const Arguments& arguments);
+Outcome<void> run_check(const Arguments& arguments);
+
+}  // namespace coffer::cli

@@ -1,0 +1,128 @@
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "fs/cli/commands.h"
+#include "fs/cli/daemon_start.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/log_file.h"
+#include "fs/cli/mount_options.h"
+#include "fs/cli/mount_table.h"
+#include "fs/cli/mounted_drive.h"
+#include "fs/cli/open_drive.h"
+#include "fs/cli/target.h"
+#include "fs/fuse/dead_mount.h"
+
+namespace coffer::cli {
+namespace {
+
+bool is_empty_directory(const std::string& path) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), ::closedir);
+  if (!dir) return true;
+  while (const dirent* entry = ::readdir(dir.get()))
+    if (std::string_view(entry->d_name) != "." && std::string_view(entry->d_name) != "..") return false;
+  return true;
+}
+
+// What can be said against mounting here without knowing the volume.
+Outcome<std::string> check_mount_point(const Target& target) {
+  const std::string& asked = target.settings.directory;
+  if (asked.empty())
+    return give_up(Exit::kUsage, "no DIR to mount on was given", "Give one, or set directory in config.toml.");
+  TRY(std::string path, resolve_path(asked));
+  if (is_dead_mount(path)) {
+    TRYV(clear_dead_mount(path));
+    std::fprintf(stderr, "coffer: cleared what a coffer that died had left mounted on %s\n", path.c_str());
+  }
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return give_up(Failure(errno_error(path, errno)));
+  if (!S_ISDIR(st.st_mode)) return give_up(Exit::kUsage, path + " is not a directory");
+  std::string store = target.canonical.starts_with("file://") ? target.canonical.substr(7) : "";
+  if (!store.empty() && (is_within(path, store) || is_within(store, path)))
+    return give_up(Exit::kUsage, "the mount point " + path + " and the store " + store + " lie in each other");
+  if (is_within(target.state_root, path))
+    return give_up(Exit::kUsage, "the state directory " + target.state_root + " lies in the mount point " + path,
+                   "Name another place with --state-dir.");
+  if (::access("/dev/fuse", F_OK) != 0)
+    return give_up(Exit::kNoFuse, "this system has no /dev/fuse",
+                   "Load the fuse module (modprobe fuse); in a container, pass the device in.");
+  return path;
+}
+
+MountOptions mount_options(const MountFlags& flags, const Target& target, const std::string& path) {
+  MountOptions options;
+  options.directory = path;
+  options.source = target.settings.store;
+  options.allow_other = flags.allow_other;
+  options.read_only = flags.read_only;
+  options.fuse_options = flags.fuse_options;
+  options.own_files = ::geteuid() != 0 || flags.uid || flags.gid;
+  options.uid = flags.uid.value_or(::geteuid());
+  options.gid = flags.gid.value_or(::getegid());
+  return options;
+}
+
+Outcome<std::unique_ptr<Mount>> make_mount(OpenDrive& drive, MountOptions options) {
+  std::string where = options.directory;
+  auto mount = Mount::mount(*drive.replica, *drive.synchronizer, std::move(options));
+  if (mount) return std::move(*mount);
+  Failure failure(mount.error());
+  if (mount.error().code() == Code::kUnsupported) {
+    failure.exit = Exit::kNoFuse;
+    failure.todo = "coffer needs /dev/fuse and, for ordinary users, fusermount3 (Debian's package fuse3).";
+  } else if (mount.error().code() == Code::kDenied) {
+    failure.todo = "The directory must be yours; allow_other needs user_allow_other in /etc/fuse.conf.";
+  }
+  return give_up(failure.in("cannot mount on " + where));
+}
+
+// What the process that serves the mount does: the child, or with -f the only one.
+Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const std::string& path, DaemonStart* daemon) {
+  SignalFd signals;
+  auto interrupt = std::make_unique<Interrupt>();
+  TRY(OpenDrive drive, open_remote(target));
+  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt->token()));
+  const std::string directory = volume.directory.path();
+  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), interrupt->token()));
+
+  MountOptions options = mount_options(flags, target, path);
+  auto waits = std::make_shared<RemoteWaits>();
+  if (flags.fsync_remote)
+    options.remote_sync = [waits, s = drive.synchronizer.get()] { return s->sync(waits->token(), {}); };
+  TRY(auto mount, make_mount(drive, std::move(options)));
+  interrupt.reset();  // from here on a signal means an orderly unmount
+
+  if (daemon != nullptr) {
+    TRY(Fd log, open_log(directory));
+    daemon->ready(log);
+  }
+  MountedDrive mounted(std::move(drive), std::move(mount), waits, {path, target.settings.store, daemon != nullptr});
+  return mounted.run(signals);
+}
+
+}  // namespace
+
+Outcome<int> run_mount(const Arguments& arguments) {
+  TRY(Target target, resolve_target(arguments));
+  MountFlags flags;
+  VolumeSettings already_taken;
+  TRYV(parse_mount_options(target.settings.mount_options, flags, already_taken));
+  TRY(std::string path, check_mount_point(target));
+  if (!is_empty_directory(path))
+    std::fprintf(stderr, "coffer: note: %s is not empty; what is in it is hidden while the volume is mounted\n",
+                 path.c_str());
+  if (arguments.foreground) {
+    TRYV(serve_mount(target, flags, path, nullptr));
+    return 0;
+  }
+  DaemonStart daemon;
+  TRY(std::optional<int> parent, daemon.fork());
+  if (parent) return *parent;
+  TRYV(serve_mount(target, flags, path, &daemon));
+  return 0;
+}
+
+}  // namespace coffer::cli

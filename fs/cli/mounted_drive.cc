@@ -1,0 +1,274 @@
+#include "fs/cli/mounted_drive.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <list>
+#include <mutex>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "fs/cli/control_socket.h"
+#include "fs/cli/format.h"
+#include "fs/cli/log_file.h"
+#include "fs/cli/registry.h"
+#include "fs/cli/status_json.h"
+#include "fs/cli/stoppable_store.h"
+
+namespace coffer::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr Nanos kUnmountPatience = std::chrono::seconds(20);  // coffer unmount, with the store away
+constexpr Nanos kUmountGrace = std::chrono::seconds(5);       // umount(8): nobody sees us work on
+constexpr Nanos kWatchInterval = std::chrono::milliseconds(200);
+constexpr int kBusyRetries = 5;
+constexpr Nanos kSlotsRetry = std::chrono::minutes(5);
+
+// Sleeps; false when `stop` came first.
+bool sleep_for(std::stop_token stop, Nanos time) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  return !wake.wait_for(lock, stop, time, [&stop] { return stop.stop_requested(); });
+}
+
+}  // namespace
+
+MountedDrive::MountedDrive(OpenDrive drive, std::unique_ptr<Mount> mount, std::shared_ptr<RemoteWaits> waits,
+                           Facts facts)
+    : drive_(std::move(drive)),
+      mount_(std::move(mount)),
+      waits_(std::move(waits)),
+      facts_(std::move(facts)),
+      since_(Clock::system().wall()) {}
+
+MountedDrive::~MountedDrive() = default;
+
+Outcome<void> MountedDrive::run(SignalFd& signals) {
+  const std::string directory = drive_.volume->directory.path();
+  TRY(Fd listener, listen_control(directory));
+  drive_.volume->directory.announce(facts_.mount_point);
+  if (auto r = register_mount({facts_.mount_point, directory, ::getpid()}); !r)
+    log_line(LogLevel::kWarning, "coffer status and unmount will not find this mount: " + r.error().what);
+
+  auto server = std::make_unique<ControlServer>(std::move(listener), *this);
+  auto signal_thread = start_thread("signals", [&](std::stop_token stop) { watch_signals(stop, signals); });
+  std::jthread slots_thread;
+  if (drive_.volume->from_kept)
+    slots_thread = start_thread("slots", [this](std::stop_token stop) { refresh_slots(stop); });
+
+  auto served = mount_->serve();
+  if (!served) log_line(LogLevel::kError, "serving ended: " + served.error().what());
+
+  unregister_mount(facts_.mount_point);
+  drive_.volume->directory.announce("");
+  slots_thread.request_stop();
+  if (slots_thread.joinable()) slots_thread.join();
+  finish();
+  server.reset();  // everybody who asked for the end has his answer now
+  ::unlink((directory + "/control").c_str());
+  waits_->end();
+
+  MutexLock lock(mutex_);
+  if (end_failure_) return give_up(*end_failure_);
+  if (!served) return give_up(Failure(served.error()));
+  return {};
+}
+
+void MountedDrive::finish() {
+  Leave leave{{}, {}, kUmountGrace};
+  {
+    MutexLock lock(mutex_);
+    phase_ = Phase::kFinishing;
+    if (leave_) leave = *leave_;
+  }
+  std::optional<Failure> failure;
+  if (auto kept = drive_.replica->sync_all(true); !kept)
+    failure = Failure(kept.error()).in("what was written last could not be kept");
+  // What was written between the last publishing and the unmount.
+  if (leave.patience > Nanos(0) && !failure) (void)publish_all({leave.hurry}, leave.patience, leave.report);
+  SyncStatus status = drive_.synchronizer->status();
+  bool all_published = status.waiting_bytes == 0 && status.waiting_changes == 0;
+  drive_.synchronizer->stop(all_published);
+  if (auto closed = drive_.replica->close(); !closed && !failure)
+    failure = Failure(closed.error()).in("the replica did not close");
+  if (failure)
+    log_line(LogLevel::kError, failure->what);
+  else if (!all_published)
+    log_line(LogLevel::kInfo, "unmounted; " + format_bytes(status.waiting_bytes) + " wait for the next mount");
+  MutexLock lock(mutex_);
+  phase_ = Phase::kEnded;
+  end_failure_ = failure;
+  left_bytes_ = status.waiting_bytes;
+  left_changes_ = status.waiting_changes;
+  changed_.notify_all();
+}
+
+ProgressSample MountedDrive::sample_from(const SyncProgress& p) const {
+  SyncStatus status = drive_.synchronizer->status();
+  ProgressSample sample{p.done_bytes, p.total_bytes, p.waiting_changes, p.rate, status.online, ""};
+  if (!status.problems.empty()) sample.trouble = status.problems.front().what;
+  return sample;
+}
+
+Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, std::optional<Nanos> patience,
+                                        const Report& report) {
+  std::stop_source end;
+  auto pass_on = [&end] { end.request_stop(); };
+  std::list<std::stop_callback<decltype(pass_on)>> callbacks;
+  for (std::stop_token& s : stops) callbacks.emplace_back(s, pass_on);
+
+  std::atomic<bool> lost_patience = false;
+  std::jthread watch;
+  if (patience) {
+    watch = start_thread("patience", [&](std::stop_token stop) {
+      const Clock& clock = Clock::system();
+      Nanos last_good = clock.monotonic();
+      uint64_t uploaded = 0;
+      while (sleep_for(stop, kWatchInterval)) {
+        SyncStatus status = drive_.synchronizer->status();
+        if (status.online || status.uploaded_bytes != uploaded) last_good = clock.monotonic();
+        uploaded = status.uploaded_bytes;
+        if (clock.monotonic() - last_good < *patience) continue;
+        lost_patience = true;
+        end.request_stop();
+        return;
+      }
+    });
+  }
+  auto synced = drive_.synchronizer->sync(end.get_token(), [&](const SyncProgress& p) {
+    if (report) report(sample_from(p));
+  });
+  watch.request_stop();
+  if (watch.joinable()) watch.join();
+  if (synced) return {};
+  if (lost_patience) return give_up(Exit::kCutShort, "the store cannot be reached");
+  return give_up(Failure(synced.error()));
+}
+
+json MountedDrive::status() {
+  Phase phase;
+  std::optional<Problem> own;
+  {
+    MutexLock lock(mutex_);
+    phase = phase_;
+    own = own_problem_;
+  }
+  SyncStatus sync = drive_.synchronizer->status();
+  if (own) sync.problems.push_back(*own);
+  json out = status_json(sync, Clock::system().wall());
+  out["version"] = 1;
+  out["state"] = phase == Phase::kMounted ? "mounted" : "finishing";
+  out["mount"] = facts_.mount_point;
+  out["store"] = drive_.store->describe();
+  out["volume"] = drive_.volume->directory.volume().str();
+  out["device"] = drive_.volume->identity.name;
+  out["pid"] = ::getpid();
+  out["since"] = format_time(since_);
+  out["counters"] = {{"store", counters_json(drive_.meter->counters())},
+                     {"replica", counters_json(drive_.replica->counters())},
+                     {"upcalls", counters_json(mount_->upcalls())}};
+  return out;
+}
+
+Outcome<json> MountedDrive::sync(std::stop_token stop, const Report& report) {
+  std::stop_token ending = waits_->token();
+  auto done = publish_all({stop, ending}, std::nullopt, report);
+  if (done) return json::object();
+  if (ending.stop_requested()) return give_up(Exit::kCutShort, "the volume is being unmounted; what is left is kept");
+  return give_up(done.error());
+}
+
+Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
+                                    const Report& report) {
+  std::string reason;
+  if (!how.now) {
+    auto done = publish_all({stop, hurry, waits_->token()}, kUnmountPatience, report);
+    if (stop.stop_requested()) return give_up(Exit::kCutShort, "nobody waits for the unmount any more");
+    if (!done && !hurry.stop_requested()) reason = done.error().what;
+  }
+  bool cut_short = how.now || hurry.stop_requested() || !reason.empty();
+  {
+    MutexLock lock(mutex_);
+    leave_ = Leave{hurry, report, cut_short ? Nanos(0) : kUnmountPatience};
+  }
+  // An fsync that waits for the store holds its file open, and with it the mount.
+  if (cut_short) waits_->end();
+  if (auto unmounted = take_down(how.lazy); !unmounted) {
+    MutexLock lock(mutex_);
+    if (phase_ == Phase::kMounted) {
+      leave_.reset();
+      waits_->renew();
+      if (unmounted.error().code() != Code::kBusy) return give_up(Failure(unmounted.error()));
+      return give_up(Exit::kBusy, "files on " + facts_.mount_point + " are in use",
+                     "Close them (fuser -vm " + facts_.mount_point + " names who uses them), or give --lazy.");
+    }
+  }
+  MutexLock lock(mutex_);
+  while (phase_ != Phase::kEnded) changed_.wait(mutex_);
+  if (end_failure_) return give_up(*end_failure_);
+  return json{{"left_bytes", left_bytes_}, {"left_changes", left_changes_}, {"reason", reason}};
+}
+
+Result<void> MountedDrive::take_down(bool lazy) {
+  for (int attempt = 0;; ++attempt) {
+    auto unmounted = mount_->unmount(lazy);
+    if (unmounted || unmounted.error().code() != Code::kBusy || attempt == kBusyRetries) return unmounted;
+    ::usleep(100'000);
+  }
+}
+
+void MountedDrive::on_signal() {
+  {
+    MutexLock lock(mutex_);
+    leave_ = Leave{};
+  }
+  waits_->end();
+  // Whoever sends a signal wants us gone: open files do not keep us.
+  if (auto gently = take_down(false); !gently)
+    if (auto lazily = mount_->unmount(true); !lazily)
+      log_line(LogLevel::kError, "cannot unmount: " + lazily.error().what());
+}
+
+void MountedDrive::watch_signals(std::stop_token stop, SignalFd& signals) {
+  while (!stop.stop_requested()) {
+    pollfd wait{signals.fd(), POLLIN, 0};
+    // Wakes often enough to end with the rest, and to keep the log small.
+    if (::poll(&wait, 1, 500) > 0) {
+      int signal = signals.take();
+      // A daemon has no terminal that could hang up.
+      if (signal == SIGINT || signal == SIGTERM || (signal == SIGHUP && !facts_.log_to_file)) on_signal();
+    }
+    if (facts_.log_to_file) turn_log(drive_.volume->directory.path());
+  }
+}
+
+void MountedDrive::refresh_slots(std::stop_token stop) {
+  StoppableStore store(*drive_.store, stop);
+  VolumeDirectory& directory = drive_.volume->directory;
+  do {
+    auto head = read_volume_head(store);
+    if (!head) continue;
+    if (head->volume != directory.volume()) {
+      note_problem("the store now holds another volume", "Unmount, and check the store's address.");
+      return;
+    }
+    auto slots = read_slots(store);
+    if (!slots) continue;
+    if (auto kept = directory.keep(*head, *slots); !kept) log_line(LogLevel::kWarning, kept.error().what);
+    return;
+  } while (sleep_for(stop, kSlotsRetry));
+}
+
+void MountedDrive::note_problem(std::string what, std::string todo) {
+  log_line(LogLevel::kError, what);
+  MutexLock lock(mutex_);
+  own_problem_ = Problem{std::move(what), std::move(todo), Clock::system().wall()};
+}
+
+}  // namespace coffer::cli

@@ -1,0 +1,78 @@
+// The daemon: a volume while it is mounted, and its orderly end.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "fs/cli/control_server.h"
+#include "fs/cli/failure.h"
+#include "fs/cli/open_drive.h"
+#include "fs/cli/remote_waits.h"
+#include "fs/cli/signals.h"
+#include "fs/fuse/mount.h"
+
+namespace coffer::cli {
+
+// One mounted volume. run() is called once, by the main thread; the actions come from the control server's threads, the
+// rest from threads of its own, which end before run() returns.
+class MountedDrive : public ControlActions {
+ public:
+  struct Facts {
+    std::string mount_point;
+    std::string source;       // STORE as it was given
+    bool log_to_file = true;  // and so has a log to turn
+  };
+
+  // `waits` is what the mount's remote_sync listens to.
+  MountedDrive(OpenDrive drive, std::unique_ptr<Mount> mount, std::shared_ptr<RemoteWaits> waits, Facts facts);
+  ~MountedDrive() override;
+
+  // Serves until somebody unmounts, then keeps, publishes and closes what there is. The error is that of the serving,
+  // or of work that could not be kept.
+  Outcome<void> run(SignalFd& signals);
+
+  nlohmann::json status() override;
+  Outcome<nlohmann::json> sync(std::stop_token stop, const Report& report) override;
+  Outcome<nlohmann::json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
+                                  const Report& report) override;
+
+ private:
+  enum class Phase { kMounted, kFinishing, kEnded };
+  // Who asked for the end, and with it, how much may still be done before it.
+  struct Leave {
+    std::stop_token hurry;  // meanwhile asked to leave the rest
+    Report report;          // may be empty
+    Nanos patience{0};      // how long the store may be away; zero: nothing more goes up
+  };
+
+  // Waits until all is in the store. `patience`: how long the store may be away before this ends with kCutShort.
+  Outcome<void> publish_all(std::vector<std::stop_token> stops, std::optional<Nanos> patience, const Report& report);
+  ProgressSample sample_from(const SyncProgress& progress) const;
+  // Retries for a moment: a file that is just being closed, or an fsync that was just told to end, is soon gone.
+  Result<void> take_down(bool lazy);
+  void finish();
+  void on_signal();
+  void watch_signals(std::stop_token stop, SignalFd& signals);
+  // Replaces the kept copies of the key slots by the store's, once it can be reached.
+  void refresh_slots(std::stop_token stop);
+  void note_problem(std::string what, std::string todo);
+
+  OpenDrive drive_;
+  std::unique_ptr<Mount> mount_;  // outlives the serving: other threads may be about to unmount
+  const std::shared_ptr<RemoteWaits> waits_;
+  const Facts facts_;
+  const WallTime since_;
+
+  Mutex mutex_{Rank::kControl};
+  CondVar changed_;
+  Phase phase_ GUARDED_BY(mutex_) = Phase::kMounted;
+  std::optional<Leave> leave_ GUARDED_BY(mutex_);
+  std::optional<Failure> end_failure_ GUARDED_BY(mutex_);
+  uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_changes_ GUARDED_BY(mutex_) = 0;
+  std::optional<Problem> own_problem_ GUARDED_BY(mutex_);
+};
+
+}  // namespace coffer::cli

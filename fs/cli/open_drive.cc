@@ -1,0 +1,39 @@
+#include "fs/cli/open_drive.h"
+
+#include <unistd.h>
+
+#include "remote/open_store.h"
+
+namespace coffer::cli {
+
+Outcome<OpenDrive> open_remote(const Target& target) {
+  OpenDrive drive;
+  drive.meter = std::make_shared<TransferMeter>();
+  TRY(drive.store, open_store(target.store, drive.meter));
+  return drive;
+}
+
+Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, std::stop_token stop) {
+  drive.volume = std::move(volume);
+  UnlockedVolume& v = *drive.volume;
+  const auto& [epoch, key] = *v.secrets.epoch_keys.rbegin();
+  Replica::Keys keys{v.directory.volume(), std::make_unique<EpochKeys>(epoch, key), std::move(v.local)};
+  Replica::Options options;
+  options.device_name = v.identity.name;
+  options.root_uid = ::geteuid();
+  options.root_gid = ::getegid();
+  TRY(drive.replica, Replica::open(v.directory.replica_path(), std::move(keys), options));
+  drive.synchronizer =
+      std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, SyncOptions{});
+  TRY(bool has_root, drive.replica->has_root());
+  if (!has_root) {
+    if (auto loaded = drive.synchronizer->load_first(stop); !loaded) return give_up(Failure(loaded.error()));
+    TRY(has_root, drive.replica->has_root());
+    // Nobody has published anything yet: coffer init was cut short, and we finish what it began.
+    if (!has_root) TRYV(drive.replica->make_root());
+  }
+  TRYV(drive.synchronizer->start());
+  return {};
+}
+
+}  // namespace coffer::cli

@@ -1,0 +1,33 @@
+// A volume that is open on this machine: replica, store, and what keeps them in step.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "fs/cli/failure.h"
+#include "fs/cli/unlock.h"
+#include "fs/replica/replica.h"
+#include "fs/sync/synchronizer.h"
+#include "remote/object_store.h"
+#include "remote/transfer_meter.h"
+
+namespace coffer::cli {
+
+// Members are made in this order, and go in the opposite one: each borrows from those before it.
+struct OpenDrive {
+  std::shared_ptr<TransferMeter> meter;
+  std::shared_ptr<ObjectStore> store;
+  std::unique_ptr<UnlockedVolume> volume;
+  std::unique_ptr<Replica> replica;
+  std::unique_ptr<Synchronizer> synchronizer;
+};
+
+// The store of the target, not contacted yet.
+Outcome<OpenDrive> open_remote(const Target& target);
+
+// Opens the replica of an unlocked volume and brings it to where it can be used: started, with a root directory. A new
+// device waits for the store here, until `stop`.
+Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, std::stop_token stop);
+
+}  // namespace coffer::cli

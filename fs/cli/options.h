@@ -1,0 +1,33 @@
+// The command line.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fs/cli/settings.h"
+
+namespace coffer::cli {
+
+struct Arguments {
+  std::string command;                // "init", "mount", ...; one of commands.h
+  std::vector<std::string> operands;  // STORE, NAME, DIR, PATH..., as the command takes them
+  VolumeSettings settings;            // what the options said
+  bool json = false;                  // status, ls
+  bool watch = false;                 // status
+  bool now = false, lazy = false;     // unmount
+  bool foreground = false;            // mount
+  bool no_recovery_key = false;       // init
+  bool quiet = false;                 // no progress
+};
+
+// There is nothing to run: help or version was asked for, or the command line makes no sense. The text is printed.
+struct Finished {
+  int exit = 0;
+};
+
+// Understands `coffer COMMAND ...`; as mount.coffer or mount.fuse.coffer (the name it was called by), or when the first
+// operand is a store, the command line of mount(8): STORE DIR [-o OPTIONS].
+std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* argv);
+
+}  // namespace coffer::cli

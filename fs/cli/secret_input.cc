@@ -1,0 +1,147 @@
+#include "fs/cli/secret_input.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "fs/cli/signals.h"
+
+namespace coffer::cli {
+namespace {
+
+Secret without_newline(const Secret& whole, size_t size) {
+  BytesView view = whole.view().first(size);
+  if (!view.empty() && view.back() == '\n') view = view.first(view.size() - 1);
+  if (!view.empty() && view.back() == '\r') view = view.first(view.size() - 1);
+  return view.empty() ? Secret() : Secret(view);
+}
+
+// Echo is off while this lives.
+class EchoOff {
+ public:
+  explicit EchoOff(const Fd& terminal) : terminal_(terminal) {
+    armed_ = tcgetattr(terminal_.get(), &before_) == 0;
+    termios quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    if (armed_) armed_ = tcsetattr(terminal_.get(), TCSAFLUSH, &quiet) == 0;
+  }
+  ~EchoOff() {
+    if (armed_) tcsetattr(terminal_.get(), TCSAFLUSH, &before_);
+  }
+  EchoOff(const EchoOff&) = delete;
+  EchoOff& operator=(const EchoOff&) = delete;
+
+ private:
+  const Fd& terminal_;
+  termios before_{};
+  bool armed_ = false;
+};
+
+void say(const Fd& terminal, const std::string& text) {
+  [[maybe_unused]] ssize_t n = ::write(terminal.get(), text.data(), text.size());
+}
+
+}  // namespace
+
+Outcome<Secret> read_secret(const Fd& fd, const std::string& what) {
+  Secret buffer(kPassphraseMax + 1);
+  size_t size = 0;
+  for (;;) {
+    ssize_t n = ::read(fd.get(), buffer.data().data() + size, buffer.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return give_up(Failure(errno_error(what, errno)));
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+    if (size > kPassphraseMax)
+      return give_up(Exit::kUsage, what + ": more than " + std::to_string(kPassphraseMax) + " bytes");
+  }
+  return without_newline(buffer, size);
+}
+
+Outcome<Secret> secret_from_file(const std::string& path) {
+  TRY(Fd fd, open_file(path, O_RDONLY));
+  struct stat st;
+  if (::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+    std::fprintf(stderr, "coffer: warning: others may read %s (chmod 600 it)\n", path.c_str());
+  return read_secret(fd, path);
+}
+
+Outcome<Secret> secret_from_command(const std::string& command) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return give_up(Failure(errno_error("pipe", errno)));
+  Fd output(ends[0]), input(ends[1]);
+  pid_t child = ::fork();
+  if (child < 0) return give_up(Failure(errno_error("fork", errno)));
+  if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    if (::dup2(input.get(), STDOUT_FILENO) < 0) _exit(127);
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    _exit(127);
+  }
+  input.reset();
+  auto secret = read_secret(output, "passphrase command");
+  output.reset();
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return give_up(Exit::kGeneral, "the passphrase command failed",
+                   "Run it by hand to see why: it must print the passphrase and exit 0.");
+  return secret;
+}
+
+Outcome<Secret> ask_secret(const std::string& prompt) {
+  auto opened = open_file("/dev/tty", O_RDWR | O_NOCTTY);
+  if (!opened)
+    return give_up(Exit::kUsage, "there is no terminal to ask for the passphrase",
+                   "Give --passphrase-file or --passphrase-command.");
+  Fd terminal = std::move(*opened);
+  SignalFd signals;
+  EchoOff echo_off(terminal);
+  say(terminal, prompt);
+  Secret line(4096);  // a terminal in canonical mode gives no longer lines
+  for (;;) {
+    pollfd wait[] = {{terminal.get(), POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+    if (::poll(wait, 2, -1) < 0 && errno != EINTR) return give_up(Failure(errno_error("poll", errno)));
+    if (wait[1].revents != 0) {
+      say(terminal, "\n");
+      return give_up(Exit::kCutShort, "interrupted");
+    }
+    if (wait[0].revents == 0) continue;
+    ssize_t n = ::read(terminal.get(), line.data().data(), line.size());
+    if (n < 0 && errno == EINTR) continue;
+    say(terminal, "\n");
+    if (n <= 0) return give_up(Exit::kUsage, "no passphrase was typed");
+    return without_newline(line, static_cast<size_t>(n));
+  }
+}
+
+Outcome<Secret> get_passphrase(const VolumeSettings& settings, bool twice) {
+  Secret passphrase;
+  if (!settings.passphrase_file.empty()) {
+    TRY(passphrase, secret_from_file(settings.passphrase_file));
+  } else if (!settings.passphrase_command.empty()) {
+    TRY(passphrase, secret_from_command(settings.passphrase_command));
+  } else {
+    for (;;) {
+      TRY(passphrase, ask_secret(twice ? "New passphrase: " : "Passphrase: "));
+      if (!twice || passphrase.empty()) break;
+      TRY(Secret again, ask_secret("Once more: "));
+      if (passphrase.equal(again)) break;
+      std::fputs("The two differ. Again, please.\n", stderr);
+    }
+  }
+  if (passphrase.empty()) return give_up(Exit::kUsage, "the passphrase is empty");
+  return passphrase;
+}
+
+}  // namespace coffer::cli

@@ -1,0 +1,208 @@
+#include "fs/cli/state_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+
+#include "crypto/hash.h"
+#include "crypto/random.h"
+#include "crypto/slot.h"
+#include "fs/cli/config.h"
+
+namespace coffer::cli {
+namespace {
+
+constexpr int kFinishingWaitSeconds = 20;
+constexpr size_t kSaltSize = 32;
+
+std::string store_file(const std::string& root, const std::string& canonical_store) {
+  return root + "/stores/" + blake2b(as_bytes(canonical_store)).str();
+}
+
+std::string directory_of(const std::string& root, const VolumeId& volume) { return root + "/" + volume.str(); }
+
+// nullopt when there is no such file.
+Outcome<std::optional<Bytes>> read_optional(const std::string& path, size_t limit) {
+  auto content = read_file(path, limit);
+  if (content) return std::optional(std::move(*content));
+  if (content.error().code() == Code::kNotFound) return std::nullopt;
+  return give_up(Failure(content.error()));
+}
+
+Outcome<void> make_directory(const std::string& path) {
+  auto made = make_directories(path);
+  if (made) return {};
+  return give_up(Exit::kPermission, "cannot make the state directory " + made.error().what(),
+                 "Name a place where you may write with --state-dir.");
+}
+
+struct Holder {
+  std::string pid, mount_point;
+};
+
+Holder read_holder(const Fd& lock) {
+  char text[4352] = {};
+  ssize_t n = ::pread(lock.get(), text, sizeof text - 1, 0);
+  std::string all(text, n > 0 ? static_cast<size_t>(n) : 0);
+  size_t line = all.find('\n');
+  if (line == std::string::npos) return {all, ""};
+  std::string place = all.substr(line + 1);
+  if (!place.empty() && place.back() == '\n') place.pop_back();
+  return {all.substr(0, line), place};
+}
+
+Outcome<void> take_lock(const Fd& lock) {
+  for (int waited = 0;; ++waited) {
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return {};
+    if (errno != EWOULDBLOCK) return give_up(Failure(errno_error("flock", errno)));
+    Holder holder = read_holder(lock);
+    bool finishing = holder.mount_point.empty();
+    if (finishing && waited < kFinishingWaitSeconds * 10) {
+      timespec pause{0, 100'000'000};
+      ::nanosleep(&pause, nullptr);
+      continue;
+    }
+    if (finishing)
+      return give_up(Exit::kBusy, "this volume is in use by pid " + holder.pid + " on this machine",
+                     "Wait until it is done, or use another --state-dir to be another device.");
+    return give_up(Exit::kBusy, "already mounted by pid " + holder.pid + " on " + holder.mount_point,
+                   "Use it there, or unmount it first: coffer unmount " + holder.mount_point);
+  }
+}
+
+Outcome<void> check_version(const std::string& path) {
+  TRY(auto version, read_optional(path + "/version", 64));
+  if (!version) return {};
+  std::string_view text = as_string(*version);
+  unsigned number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || (end != text.data() + text.size() && *end != '\n') || number == 0)
+    return give_up(Exit::kDamaged, path + "/version is damaged");
+  if (number > kStateVersion)
+    return give_up(Exit::kUnsupported,
+                   path + " was made by a newer coffer (layout " + std::to_string(number) + "; this one knows " +
+                       std::to_string(kStateVersion) + ")",
+                   "Install that newer coffer; this one leaves the directory as it is.");
+  return {};
+}
+
+}  // namespace
+
+std::string state_root(const std::string& asked) {
+  if (!asked.empty()) return asked;
+  if (const char* base = std::getenv("XDG_STATE_HOME"); base != nullptr && *base == '/')
+    return std::string(base) + "/coffer";
+  return home_directory() + "/.local/state/coffer";
+}
+
+std::optional<VolumeId> remembered_volume(const std::string& root, const std::string& canonical_store) {
+  auto text = read_file(store_file(root, canonical_store), 256);
+  if (!text) return std::nullopt;
+  auto id = unhex(as_string(*text).substr(0, 2 * VolumeId::kSize));
+  if (!id || id->size() != VolumeId::kSize) return std::nullopt;
+  return VolumeId::from(*id);
+}
+
+Outcome<void> remember_volume(const std::string& root, const std::string& canonical_store, const VolumeId& volume) {
+  if (remembered_volume(root, canonical_store) == volume) return {};
+  TRYV(make_directory(root + "/stores"));
+  TRYV(write_file_durably(store_file(root, canonical_store), as_bytes(volume.str() + "\n")));
+  return {};
+}
+
+bool VolumeDirectory::exists(const std::string& root, const VolumeId& volume) {
+  return ::access((directory_of(root, volume) + "/salt").c_str(), F_OK) == 0;
+}
+
+Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const VolumeId& volume) {
+  VolumeDirectory d;
+  d.path_ = directory_of(root, volume);
+  d.volume_ = volume;
+  TRYV(make_directory(d.path_ + "/slots"));
+  TRYV(check_version(d.path_));
+  auto lock = open_file(d.path_ + "/lock", O_RDWR | O_CREAT);
+  if (!lock)
+    return give_up(Exit::kPermission, "cannot write to the state directory: " + lock.error().what(),
+                   "It must be on a file system that can be written, and be yours.");
+  d.lock_ = std::move(*lock);
+  TRYV(take_lock(d.lock_));
+  d.announce("");
+  TRY(auto salt, read_optional(d.path_ + "/salt", 4096));
+  if (salt && salt->size() != kSaltSize) return give_up(Exit::kDamaged, d.path_ + "/salt is damaged");
+  if (!salt) {
+    salt.emplace(kSaltSize);
+    random_bytes(*salt);
+    TRYV(write_file_durably(d.path_ + "/version", as_bytes(std::to_string(kStateVersion) + "\n")));
+    TRYV(write_file_durably(d.path_ + "/salt", *salt));
+  }
+  d.salt_ = std::move(*salt);
+  TRYV(make_directory(d.replica_path()));
+  return d;
+}
+
+Outcome<std::optional<VolumeDirectory::Kept>> VolumeDirectory::kept() const {
+  TRY(auto head, read_optional(path_ + "/head", 4096));
+  if (!head) return std::nullopt;
+  Kept kept;
+  auto decoded = decode_volume_head(*head);
+  if (!decoded) return give_up(Failure(decoded.error()).in(path_ + "/head"));
+  kept.head = *decoded;
+  if (kept.head.volume != volume_)
+    return give_up(Exit::kDamaged, path_ + " belongs to another volume (" + kept.head.volume.str() + ")",
+                   "Move it away; coffer makes a new one.");
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path_ + "/slots").c_str()), ::closedir);
+  if (!dir) return give_up(Failure(errno_error(path_ + "/slots", errno)));
+  while (const dirent* entry = ::readdir(dir.get())) {
+    std::string name = entry->d_name;
+    if (name.starts_with('.') || name.ends_with(".new")) continue;
+    TRY(auto slot, read_optional(path_ + "/slots/" + name, kMaxSlotSize));
+    if (slot) kept.slots.push_back(std::move(*slot));
+  }
+  if (kept.slots.empty()) return std::nullopt;
+  return kept;
+}
+
+Outcome<void> VolumeDirectory::keep(const VolumeHead& head, const std::vector<Bytes>& slots) {
+  std::vector<std::string> names;
+  for (const Bytes& slot : slots) {
+    names.push_back(blake2b(slot).str());
+    std::string path = path_ + "/slots/" + names.back();
+    if (::access(path.c_str(), F_OK) != 0) TRYV(write_file_durably(path, slot));
+  }
+  Bytes encoded = encode(head);
+  TRY(auto before, read_optional(path_ + "/head", 4096));
+  if (before != encoded) TRYV(write_file_durably(path_ + "/head", encoded));
+  // Only now do slots go that the store no longer has: whatever happens, one whole set is here.
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path_ + "/slots").c_str()), ::closedir);
+  if (!dir) return give_up(Failure(errno_error(path_ + "/slots", errno)));
+  while (const dirent* entry = ::readdir(dir.get())) {
+    std::string name = entry->d_name;
+    if (name.starts_with('.') || std::find(names.begin(), names.end(), name) != names.end()) continue;
+    ::unlink((path_ + "/slots/" + name).c_str());
+  }
+  return {};
+}
+
+Outcome<std::optional<Bytes>> VolumeDirectory::identity() const { return read_optional(path_ + "/identity", 64 << 10); }
+
+Outcome<void> VolumeDirectory::put_identity(BytesView sealed) {
+  TRYV(write_file_durably(path_ + "/identity", sealed));
+  return {};
+}
+
+void VolumeDirectory::announce(const std::string& mount_point) {
+  std::string text = std::to_string(::getpid()) + "\n" + mount_point + (mount_point.empty() ? "" : "\n");
+  // Only a message for people: when it does not work, the lock still does.
+  if (::ftruncate(lock_.get(), 0) == 0) (void)write_at(lock_, as_bytes(text), 0);
+}
+
+}  // namespace coffer::cli

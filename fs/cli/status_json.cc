@@ -1,0 +1,138 @@
+#include "fs/cli/status_json.h"
+
+#include <cmath>
+
+#include "fs/cli/format.h"
+#include "remote/url.h"
+
+namespace coffer::cli {
+namespace {
+
+using nlohmann::json;
+
+json time_or_null(const std::optional<WallTime>& t) { return t ? json(format_time(*t)) : json(nullptr); }
+
+double age_seconds(WallTime t, WallTime now) { return static_cast<double>(now.ns - t.ns) / 1e9; }
+
+uint64_t number(const json& object, const char* name) {
+  auto it = object.find(name);
+  return it != object.end() && it->is_number_unsigned() ? it->get<uint64_t>() : 0;
+}
+
+double real(const json& object, const char* name) {
+  auto it = object.find(name);
+  return it != object.end() && it->is_number() ? it->get<double>() : 0;
+}
+
+// Names and messages may come from other devices and from servers: only what is harmless on a terminal.
+std::string text(const json& object, const char* name) {
+  auto it = object.find(name);
+  return it != object.end() && it->is_string() ? printable(it->get<std::string>(), 1000) : "";
+}
+
+bool flag(const json& object, const char* name) {
+  auto it = object.find(name);
+  return it != object.end() && it->is_boolean() && it->get<bool>();
+}
+
+const json& array(const json& object, const char* name) {
+  static const json kNone = json::array();
+  auto it = object.find(name);
+  return it != object.end() && it->is_array() ? *it : kNone;
+}
+
+std::string line(const char* name, const std::string& value) {
+  std::string padded = name;
+  padded.resize(12, ' ');
+  return padded + value + "\n";
+}
+
+std::string waiting_text(const json& status) {
+  auto waiting = status.find("waiting");
+  uint64_t bytes = 0, changes = 0;
+  if (waiting != status.end() && waiting->is_object()) {
+    bytes = number(*waiting, "bytes");
+    changes = number(*waiting, "changes");
+  }
+  if (bytes == 0 && changes == 0) return "nothing: all is in the store";
+  std::string out = format_bytes(bytes) + " in " + format_count(changes, "change", "changes");
+  double rate = real(status, "upload_rate");
+  if (rate > 0) out += ", " + format_rate(rate) + ", " + format_duration(static_cast<double>(bytes) / rate) + " left";
+  return out;
+}
+
+std::string device_text(const json& device) {
+  std::string out = text(device, "name");
+  out += flag(device, "self") ? " (this one)" : "";
+  double age = real(device, "age_seconds");
+  if (device.contains("age_seconds")) out += ", last record " + format_duration(age) + " ago";
+  return out;
+}
+
+}  // namespace
+
+json status_json(const SyncStatus& s, WallTime now) {
+  json devices = json::array();
+  for (const DeviceStatus& d : s.devices)
+    devices.push_back({{"name", d.name},
+                       {"device", d.device.str()},
+                       {"log", d.log.str()},
+                       {"number", d.number},
+                       {"when", format_time(d.when)},
+                       {"age_seconds", age_seconds(d.when, now)},
+                       {"self", d.self}});
+  json problems = json::array();
+  for (const Problem& p : s.problems)
+    problems.push_back({{"what", p.what}, {"todo", p.todo}, {"since", format_time(p.since)}});
+  return {{"online", s.online},
+          {"waiting", {{"bytes", s.waiting_bytes}, {"changes", s.waiting_changes}}},
+          {"uploaded_bytes", s.uploaded_bytes},
+          {"upload_rate", std::isfinite(s.upload_rate) ? s.upload_rate : 0.0},
+          {"last_published", time_or_null(s.last_published)},
+          {"last_news_check", time_or_null(s.last_news_check)},
+          {"devices", devices},
+          {"conflicts", s.conflicts},
+          {"problems", problems}};
+}
+
+json counters_json(const StoreCounters& c) {
+  return {{"put", c.put},     {"get", c.get},         {"list", c.list},         {"remove", c.remove},
+          {"other", c.other}, {"retries", c.retries}, {"bytes_up", c.bytes_up}, {"bytes_down", c.bytes_down}};
+}
+
+json counters_json(const ReplicaCounters& c) {
+  return {{"pending_changes", c.pending_changes}, {"pending_bytes", c.pending_bytes}, {"dirty_bytes", c.dirty_bytes},
+          {"journal_syncs", c.journal_syncs},     {"pack_syncs", c.pack_syncs},       {"disk_bytes", c.disk_bytes}};
+}
+
+json counters_json(const std::vector<UpcallCount>& counts) {
+  json out = json::object();
+  for (const UpcallCount& c : counts) out[c.operation] = {{"calls", c.calls}, {"cpu_ns", c.cpu_ns}};
+  return out;
+}
+
+std::string status_text(const json& s) {
+  std::string out =
+      line("mount", text(s, "mount") + (text(s, "state") == "mounted" ? "" : " (" + text(s, "state") + ")"));
+  out += line("store", text(s, "store") + (flag(s, "online") ? "" : " (not reached)"));
+  out += line("waiting", waiting_text(s));
+  out += line("uploaded", format_bytes(number(s, "uploaded_bytes")) + " since the mount");
+  if (std::string t = text(s, "last_published"); !t.empty()) out += line("published", t);
+  if (std::string t = text(s, "last_news_check"); !t.empty()) out += line("news", "looked for at " + t);
+  bool first = true;
+  for (const json& d : array(s, "devices")) {
+    if (!d.is_object()) continue;
+    out += line(first ? "devices" : "", device_text(d));
+    first = false;
+  }
+  if (uint64_t n = number(s, "conflicts"); n != 0)
+    out += line("conflicts", format_count(n, "conflict copy", "conflict copies") + " made since the mount");
+  for (const json& p : array(s, "problems")) {
+    if (!p.is_object()) continue;
+    out += line("problem", text(p, "what") + " (since " + text(p, "since") + ")");
+    if (std::string todo = text(p, "todo"); !todo.empty()) out += line("", todo);
+  }
+  return out;
+}
+
+}  // namespace coffer::cli

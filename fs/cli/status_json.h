@@ -1,0 +1,23 @@
+// The state of a mounted volume as JSON (what --json prints), and that JSON for people.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fs/fuse/mount.h"
+#include "fs/replica/replica.h"
+#include "fs/sync/synchronizer.h"
+#include "remote/object_store.h"
+
+namespace coffer::cli {
+
+nlohmann::json status_json(const SyncStatus& status, WallTime now);
+nlohmann::json counters_json(const StoreCounters& counters);
+nlohmann::json counters_json(const ReplicaCounters& counters);
+nlohmann::json counters_json(const std::vector<UpcallCount>& counts);
+
+// Fields that are missing or of another type are left out: the daemon may be of another version.
+std::string status_text(const nlohmann::json& status);
+
+}  // namespace coffer::cli

@@ -1,0 +1,103 @@
+#include "fs/cli/store_reader.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <future>
+
+#include "base/log.h"
+#include "fs/cli/stoppable_store.h"
+
+namespace coffer::cli {
+namespace {
+
+constexpr size_t kPiece = 1 << 20;
+constexpr size_t kListPiece = 1000;
+
+Outcome<std::string> make_temporary_directory() {
+  const char* base = std::getenv("TMPDIR");
+  std::string path = std::string(base != nullptr && *base == '/' ? base : "/tmp") + "/coffer-read-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return give_up(Failure(errno_error(path, errno)));
+  return path;
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop_token stop) {
+  std::unique_ptr<StoreReader> reader(new StoreReader(stop));
+  TRY(reader->drive_, open_remote(target));
+  StoppableStore store(*reader->drive_.store, stop);
+  TRY(VolumeHead head, find_volume(store));
+  TRY(auto slots, find_slots(store));
+  TRY(Opener opener, Opener::get(target.settings));
+  TRY(VolumeSecrets secrets, opener.open(head, slots));
+  TRY(reader->directory_, make_temporary_directory());
+  target.state_root = reader->directory_;
+  TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
+  TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(secrets)));
+  TRYV(open_local(reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), stop));
+  return reader;
+}
+
+StoreReader::~StoreReader() {
+  if (drive_.synchronizer) drive_.synchronizer->stop(false);
+  drive_ = OpenDrive();
+  if (directory_.empty()) return;
+  std::error_code error;
+  std::filesystem::remove_all(directory_, error);
+  if (error) log_line(LogLevel::kWarning, "cannot remove " + directory_ + ": " + error.message());
+}
+
+Outcome<model::Node> StoreReader::find(std::string_view path) {
+  std::string so_far;
+  TRY(model::Inode root, replica().attributes(model::kRootIno));
+  model::Node node{model::kRootIno, std::move(root)};
+  while (!path.empty()) {
+    size_t slash = path.find('/');
+    std::string_view name = path.substr(0, slash);
+    path = slash == std::string_view::npos ? "" : path.substr(slash + 1);
+    if (name.empty() || name == ".") continue;
+    so_far += "/" + std::string(name);
+    auto next = replica().lookup(node.ino, name);
+    if (!next && next.error().code() == Code::kNotFound)
+      return give_up(Exit::kGeneral, so_far + ": no such file in the volume");
+    if (!next) return give_up(Failure(next.error()).in(so_far));
+    node = std::move(*next);
+  }
+  return node;
+}
+
+Outcome<void> StoreReader::for_each(Ino dir, const std::function<Outcome<void>(const Replica::ListedNode&)>& visit) {
+  for (uint64_t after = 0;;) {
+    TRY(auto nodes, replica().list_nodes(dir, after, kListPiece));
+    if (nodes.empty()) return {};
+    for (const auto& n : nodes) TRYV(visit(n));
+    after = nodes.back().cookie;
+  }
+}
+
+Outcome<void> StoreReader::read_all(Ino ino, const std::function<Outcome<void>(uint64_t, BytesView)>& sink) {
+  Bytes piece(kPiece);
+  for (uint64_t offset = 0;;) {
+    if (stop_.stop_requested()) return give_up(Exit::kCutShort, "interrupted");
+    TRY(Replica::ReadOutcome outcome, replica().read(ino, offset, piece));
+    if (!outcome.missing.empty()) {
+      TRYV(fetch(std::move(outcome.missing)));
+      continue;
+    }
+    TRYV(sink(offset, BytesView(piece).first(outcome.bytes)));
+    offset += outcome.bytes;
+    if (outcome.bytes < piece.size()) return {};
+  }
+}
+
+Outcome<void> StoreReader::fetch(std::vector<Missing> missing) {
+  auto promise = std::make_shared<std::promise<Result<void>>>();
+  auto future = promise->get_future();
+  drive_.synchronizer->fetch(std::move(missing), stop_,
+                             [promise](Result<void> r) { promise->set_value(std::move(r)); });
+  TRYV(future.get());
+  return {};
+}
+
+}  // namespace coffer::cli
