@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/log.h"
 #include "remote/url.h"
 
 namespace coffer {
@@ -49,13 +50,14 @@ Result<HttpResponse> HttpClient::exchange(const std::string& what, const Make& m
     auto response = engine_->perform(*request, stop);
     auto verdict = response ? judge(*response) : Result<void>(std::unexpected(response.error()));
     if (verdict) return response;
-    if (!verdict.error().retryable()) return fail(verdict.error().in(what));
+    if (!verdict.error().retryable() && verdict.error().code() != Code::kCorrupt) return fail(verdict.error().in(what));
     fresh = verdict.error().code() == Code::kTimedOut;
     auto wait = schedule.next(response ? retry_after(*response) : std::nullopt);
     if (!wait) {
       std::string tries = schedule.attempts() > 1 ? ", " + std::to_string(schedule.attempts()) + " attempts" : "";
       return fail(verdict.error().in(what + tries));
     }
+    log_line(LogLevel::kDebug, "trying again: " + verdict.error().in(what).what());
     if (!environment_.sleep(*wait, stop)) return fail(Code::kCancelled, what + ": cancelled");
     engine_->meter().count_retry();
   }

@@ -16,7 +16,8 @@ class HttpClient {
  public:
   // Builds the request anew for each attempt: signatures carry the time.
   using Make = std::function<Result<HttpRequest>()>;
-  // Ok for an answer that serves; otherwise what it means. Only retryable errors are tried again.
+  // Ok for an answer that serves; otherwise what it means. Tried again are retryable errors, and
+  // kCorrupt: a listing that broke off is whole the next time.
   using Judge = std::function<Result<void>(const HttpResponse&)>;
 
   HttpClient(std::unique_ptr<HttpEngine> engine, RetryPolicy policy = {},

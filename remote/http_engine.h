@@ -61,10 +61,10 @@ struct HttpResponse {
 };
 
 // Purpose: one place where bytes meet the network. TLS 1.2 or newer, always verified; https only, save for loopback
-// literals in plaintext when asked for; no redirect is ever followed. HTTP/2 where offered, several requests sharing a
-// connection. A transfer that moves no byte for the stall time ends, unless a rate limit of ours holds it. Uploads and
-// other requests queue apart, so that a reader does not wait behind bulk. Owns its thread and shares the meter.
-// Thread-safe; no signal is used, and the thread blocks all of them.
+// literals in plaintext when asked for; no redirect is ever followed. HTTP/2 where offered, for requests without a
+// body, which then share a connection. A transfer that moves no byte for the stall time ends, unless a rate limit of
+// ours holds it. Uploads and other requests queue apart, so that a reader does not wait behind bulk. Owns its thread
+// and shares the meter. Thread-safe; no signal is used, and the thread blocks all of them.
 class HttpEngine {
  public:
   static Result<std::unique_ptr<HttpEngine>> start(HttpOptions options, std::shared_ptr<TransferMeter> meter);

@@ -12,15 +12,13 @@
 #include "remote/metered_store.h"
 #include "remote/s3_store.h"
 #include "remote/url.h"
+#include "remote/webdav_store.h"
 
 namespace coffer {
 namespace {
 
 struct DirectoryPlace {
   std::string path;  // absolute: a daemon changes its working directory
-};
-struct WebdavPlace {
-  std::string scheme, authority, path;
 };
 using Place = std::variant<DirectoryPlace, S3Place, WebdavPlace>;
 
@@ -108,7 +106,7 @@ Result<Place> webdav_place(const StoreConfig& config) {
       return fail(Code::kInvalid, "the URL's path has an empty part, '.' or '..'");
     begin = end + 1;
   }
-  return WebdavPlace{scheme, url.authority(), url.path};
+  return WebdavPlace{scheme, url.authority(), url.host, url.path, config.create, config.parallel};
 }
 
 Result<Place> parse(const StoreConfig& config) {
@@ -179,7 +177,7 @@ Result<std::unique_ptr<ObjectStore>> open_store(const StoreConfig& config, std::
     }
     return std::make_unique<S3Store>(std::move(*s3), std::move(client), std::move(credentials));
   }
-  return fail(Code::kUnsupported, "WebDAV stores are not built yet");
+  return std::make_unique<WebdavStore>(std::get<WebdavPlace>(std::move(place)), std::move(client));
 }
 
 }  // namespace coffer

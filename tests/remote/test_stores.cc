@@ -98,7 +98,7 @@ bool raw_put(const StoreConfig& config, const Words& words, const std::string& n
                        "authorization: " + sigv4_authorization(key, to_sign, time)};
   } else {
     request.url = "https" + config.url.substr(config.url.find(':')) + "/" + percent_encode(name, true);
-    request.auth = words.contains("digest") ? HttpAuth::kDigest : HttpAuth::kBasic;
+    request.auth = words.at("auth") == "digest" ? HttpAuth::kDigest : HttpAuth::kBasic;
     request.user = words.at("user");
     request.password = words.at("password");
   }
@@ -112,8 +112,9 @@ Backend server_backend(const std::string& line) {
   backend.name = words["name"];
   bool s3 = words["url"].starts_with("s3://");
   backend.many = s3 ? 2500 : 700;
-  // mod_dav_fs answers 404 or 403 for a moment while MOVE replaces a name; so do others that unlink first.
-  backend.atomic_overwrite = s3;
+  backend.overwrite = s3                             ? Backend::Overwrite::kAtomic
+                      : words["overwrite"] == "torn" ? Backend::Overwrite::kTorn
+                                                     : Backend::Overwrite::kGaps;
   if (const char* many = std::getenv("COFFER_TEST_OBJECTS")) backend.many = static_cast<size_t>(std::atol(many));
   backend.make = [line, words]() -> Backend::Made {
     StoreConfig config = server_config(line);
@@ -158,7 +159,8 @@ StoreConfig server_config(const std::string& line) {
 }
 
 std::vector<Backend> test_backends() {
-  std::vector<Backend> backends = {{"memory", 5000, true, make_memory}, {"file", 3000, true, make_file}};
+  std::vector<Backend> backends = {{"memory", 5000, Backend::Overwrite::kAtomic, make_memory},
+                                   {"file", 3000, Backend::Overwrite::kAtomic, make_file}};
   const char* servers = std::getenv("COFFER_TEST_STORES");
   if (servers == nullptr) return backends;
   backends.clear();

@@ -21,8 +21,11 @@ struct Backend {
     std::shared_ptr<void> keeps;  // what must outlive the store
   };
   std::string name;
-  size_t many = 0;               // objects that it can take in reasonable time
-  bool atomic_overwrite = true;  // whoever reads while a name is replaced sees the old or the new, never none
+  size_t many = 0;  // objects that it can take in reasonable time
+  // What whoever reads a name meets while it is replaced: the old object or the new, or sometimes none (servers that
+  // unlink first), or a mixture that no client can tell (Apache and rclone, which send the new bytes cut to the old
+  // length).
+  enum class Overwrite { kAtomic, kGaps, kTorn } overwrite = Overwrite::kAtomic;
   std::function<Made()> make;
 };
 
