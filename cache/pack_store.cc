@@ -429,6 +429,16 @@ Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
 Result<void> PackStore::store_range(const ObjectId& pack, uint64_t offset, BytesView sealed) {
   if (offset % kFetchGrid != 0 || offset + sealed.size() > UINT32_MAX)
     return fail(Code::kInvalid, "pack " + pack.str() + ": a range at " + std::to_string(offset));
+  return store_at(pack, offset, sealed);
+}
+
+Result<void> PackStore::store_frame(const FrameRef& ref, BytesView sealed) {
+  if (sealed.size() != ref.length)
+    return fail(Code::kInvalid, "pack " + ref.pack.str() + ": a frame of " + std::to_string(sealed.size()) + " bytes");
+  return store_at(ref.pack, ref.offset, sealed);
+}
+
+Result<void> PackStore::store_at(const ObjectId& pack, uint64_t offset, BytesView sealed) {
   {
     MutexLock lock(impl_->mutex);
     if (impl_->open && impl_->open->file->id() == pack)

@@ -78,6 +78,10 @@ class PackStore {
   // Keeps fetched bytes of a pack; offset is a multiple of kFetchGrid. The caller has verified what it will use. Not
   // durable; on failure (kNoSpace, kIo) the range is not here. kInvalid: the pack is open for appending.
   Result<void> store_range(const ObjectId& pack, uint64_t offset, BytesView sealed);
+  // Keeps one fetched frame, at its place. The caller has checked its hash: what is stored this way need not be hashed
+  // again by read(). Not durable; on failure (kNoSpace, kIo) the frame is not here. kInvalid: the pack is open for
+  // appending, or `sealed` is not ref.length bytes.
+  Result<void> store_frame(const FrameRef& ref, BytesView sealed);
   // Punches the range out again (eviction, or a range that does not open). kInvalid: the pack is unfinished, what it
   // holds is nowhere else. Ok when there is no such pack.
   Result<void> drop_range(const ObjectId& pack, uint64_t offset, uint64_t length);
@@ -103,6 +107,7 @@ class PackStore {
 
  private:
   struct Impl;
+  Result<void> store_at(const ObjectId& pack, uint64_t offset, BytesView sealed);
   explicit PackStore(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
