@@ -20,13 +20,16 @@ namespace coffer {
 
 struct SyncOptions {
   const Clock* clock = &Clock::system();
-  Nanos publish_after = std::chrono::milliseconds(500);   // quiet after the last change
-  Nanos publish_within = std::chrono::seconds(30);        // while changes go on (the interval grows up to this)
+  Nanos publish_after = std::chrono::milliseconds(500);  // quiet after the last change
+  Nanos publish_within = std::chrono::seconds(30);       // while changes go on (the interval grows up to this)
   Nanos poll_active = std::chrono::seconds(1);
   Nanos poll_idle = std::chrono::seconds(45);
   Nanos active_for = std::chrono::minutes(10);
-  Nanos fetch_timeout = std::chrono::seconds(60);         // a parked read ends with kTimedOut after this
-  unsigned uploads = 4, fetches = 8;                      // threads
+  Nanos fetch_timeout = std::chrono::seconds(60);  // a parked read ends with kTimedOut after this
+  // Something that must be in the store and is not becomes a problem after this. Where another program carries the
+  // store's files (file://), a day is right.
+  Nanos missing_after = std::chrono::minutes(15);
+  unsigned uploads = 4, fetches = 8;  // threads
 };
 
 struct DeviceStatus {
@@ -45,15 +48,15 @@ struct Problem {
 };
 
 struct SyncStatus {
-  bool online = false;             // the last request to the store worked
-  uint64_t waiting_bytes = 0;      // of packs and records not in the store yet, and unsealed data
-  uint64_t waiting_changes = 0;    // rows
-  uint64_t uploaded_bytes = 0;     // since start
-  double upload_rate = 0;          // bytes/s, over the last ten seconds
+  bool online = false;           // the last request to the store worked
+  uint64_t waiting_bytes = 0;    // of packs and records not in the store yet, and unsealed data
+  uint64_t waiting_changes = 0;  // rows
+  uint64_t uploaded_bytes = 0;   // since start
+  double upload_rate = 0;        // bytes/s, over the last ten seconds
   std::optional<WallTime> last_published, last_news_check;
   std::vector<DeviceStatus> devices;
-  std::vector<Problem> problems;   // current ones, resolved ones vanish
-  uint64_t conflicts = 0;          // conflict copies made here since start
+  std::vector<Problem> problems;  // current ones, resolved ones vanish
+  uint64_t conflicts = 0;         // conflict copies made here since start
 };
 
 struct SyncProgress {
@@ -62,7 +65,8 @@ struct SyncProgress {
   double rate = 0;
 };
 
-// Thread-safe. Owns its threads (start .. stop). The replica and the store outlive it.
+// Thread-safe. Owns its threads (start .. stop). The replica, the store, the identity and the clock outlive it. Sets the
+// replica's on_pending callback; its construction and start() come before other threads use the replica.
 class Synchronizer : public Fetcher {
  public:
   Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
@@ -71,12 +75,15 @@ class Synchronizer : public Fetcher {
 
   // Reads the synchronizer's rows and what is outgoing; opens a new log with the next record. Does not wait for the store.
   Result<void> start();
-  // Brings the replica up to the store's newest records before the first mount of a new device (has_root() false): waits.
+  // Brings the replica up to the store's newest records before the first mount of a new device (has_root() false): waits
+  // up to a minute for a store that does not answer. Ok without a root: the volume is empty. kCorrupt, kUnavailable: there
+  // are records, and the first of them cannot be applied (yet).
   Result<void> load_first(std::stop_token stop);
   // Returns when everything that was pending at the call is in the store and the news of that moment is applied, or at
   // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress.
   Result<void> sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress);
-  // Ends the threads. `close_log`: everything is published, so the log can be closed (clean unmount).
+  // Ends the threads; reads that wait get kCancelled. `close_log`: when everything is published and this run wrote
+  // records, one more ends its log, so that nobody waits for it (clean unmount); at most ten seconds. Idempotent.
   void stop(bool close_log);
 
   void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;

@@ -1,0 +1,237 @@
+#include "fs/sync/log_tails.h"
+
+#include <algorithm>
+
+namespace coffer {
+
+namespace {
+
+constexpr uint8_t kRowVersion = 1;
+
+RowKey clear_key(std::string bytes) {
+  size_t size = bytes.size();
+  return RowKey{std::move(bytes), size};
+}
+
+RowKey tail_key(const LogId& log) { return clear_key(LogTails::kTailPrefix + std::string(as_string(log.view()))); }
+
+RowKey mark_key(const LogId& log, uint64_t number) {
+  std::string key = "Sr" + std::string(as_string(log.view()));
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift));
+  return clear_key(std::move(key));
+}
+
+Bytes encode(const RecordMark& mark) {
+  Bytes out;
+  Writer w(out);
+  w.u8(kRowVersion);
+  w.id(mark.hash);
+  w.u64(mark.stamp);
+  return out;
+}
+
+Result<RecordMark> decode_mark(BytesView row) {
+  Reader in(row);
+  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "a row of the log was written by a later coffer");
+  RecordMark mark;
+  mark.hash = in.id<Hash>();
+  mark.stamp = in.u64();
+  if (!in.at_end()) return fail(Code::kCorrupt, "a row of the log is damaged");
+  return mark;
+}
+
+}  // namespace
+
+Bytes encode(const LogTail& tail) {
+  Bytes out;
+  Writer w(out);
+  w.u8(kRowVersion);
+  w.u64(tail.number);
+  w.id(tail.hash);
+  w.u64(tail.stamp);
+  w.u64(tail.first_stamp);
+  w.id(tail.device);
+  w.id(tail.key);
+  w.string(tail.name);
+  w.u64(static_cast<uint64_t>(tail.when.ns));
+  w.u8(tail.closed);
+  w.id(tail.successor.value_or(LogId{}));
+  w.varint(tail.seen.size());
+  for (const auto& [log, seen] : tail.seen) {
+    w.id(log);
+    w.u64(seen.number);
+    w.u64(seen.stamp);
+  }
+  return out;
+}
+
+Result<LogTail> decode_tail(const LogId& log, BytesView row) {
+  Reader in(row);
+  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "the row of a log was written by a later coffer");
+  LogTail tail;
+  tail.log = log;
+  tail.number = in.u64();
+  tail.hash = in.id<Hash>();
+  tail.stamp = in.u64();
+  tail.first_stamp = in.u64();
+  tail.device = in.id<DeviceId>();
+  tail.key = in.id<PublicKey>();
+  tail.name = in.string();
+  tail.when.ns = static_cast<int64_t>(in.u64());
+  tail.closed = in.u8() != 0;
+  if (LogId successor = in.id<LogId>(); !successor.is_zero()) tail.successor = successor;
+  size_t count = in.count(LogId::kSize + 16);
+  for (size_t i = 0; i < count && in.ok(); ++i) {
+    LogId other = in.id<LogId>();
+    LogTail::Seen seen;
+    seen.number = in.u64();
+    seen.stamp = in.u64();
+    tail.seen.emplace(other, seen);
+  }
+  if (!in.at_end()) return fail(Code::kCorrupt, "the row of a log is damaged");
+  return tail;
+}
+
+Result<void> LogTails::load(const std::vector<Row>& rows) {
+  std::map<LogId, LogTail> loaded;
+  constexpr size_t kPrefix = sizeof kTailPrefix - 1;
+  for (const Row& row : rows) {
+    if (row.key.size() != kPrefix + LogId::kSize) return fail(Code::kCorrupt, "the row of a log has a wrong key");
+    LogId log = LogId::from(as_bytes(std::string_view(row.key).substr(kPrefix)));
+    TRY(LogTail tail, decode_tail(log, row.value));
+    loaded.emplace(log, std::move(tail));
+  }
+  MutexLock lock(mutex_);
+  tails_ = std::move(loaded);
+  return {};
+}
+
+std::optional<LogTail> LogTails::find(const LogId& log) const {
+  MutexLock lock(mutex_);
+  auto it = tails_.find(log);
+  return it == tails_.end() ? std::nullopt : std::optional(it->second);
+}
+
+Result<std::optional<RecordMark>> LogTails::mark(const LogId& log, uint64_t number) const {
+  {
+    MutexLock lock(mutex_);
+    auto it = tails_.find(log);
+    if (it == tails_.end() || number > it->second.number) return std::optional<RecordMark>();
+    if (number == it->second.number) return std::optional(RecordMark{it->second.hash, it->second.stamp});
+  }
+  TRY(auto row, read_row_(mark_key(log, number)));
+  if (!row) return std::optional<RecordMark>();
+  TRY(RecordMark mark, decode_mark(*row));
+  return std::optional(mark);
+}
+
+std::vector<LogTail> LogTails::all() const {
+  MutexLock lock(mutex_);
+  std::vector<LogTail> out;
+  out.reserve(tails_.size());
+  for (const auto& [log, tail] : tails_) out.push_back(tail);
+  return out;
+}
+
+std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen,
+                                        bool opening) const {
+  MutexLock lock(mutex_);
+  std::vector<LogTail> out;
+  for (const auto& [log, tail] : tails_) {
+    if (log == own || (opening && tail.successor)) continue;
+    auto it = seen.find(log);
+    if (opening || it == seen.end() || it->second.number < tail.number) out.push_back(tail);
+  }
+  return out;
+}
+
+uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
+  MutexLock lock(mutex_);
+  uint64_t greatest = 0;
+  for (const auto& [log, tail] : tails_) greatest = std::max(greatest, tail.stamp);
+  uint64_t line = greatest;
+  for (const auto& [log, writer] : tails_) {
+    if (!writer.open() || writer.device == ours) continue;
+    line = std::min(line, writer.stamp);
+    // A log that was succeeded is known to whoever quotes a later log of the chain, whole.
+    auto knows_by_successor = [&](const LogTail& tail) {
+      const LogTail* at = &tail;
+      for (size_t steps = 0; at->successor && steps <= tails_.size(); ++steps) {
+        if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
+        auto next = tails_.find(*at->successor);
+        if (next == tails_.end()) return false;
+        at = &next->second;
+      }
+      return false;
+    };
+    for (const auto& [other, tail] : tails_) {
+      if (other == writer.log) continue;
+      auto seen = writer.seen.find(other);
+      if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
+      if (knows_by_successor(tail)) continue;
+      line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
+    }
+  }
+  return line;
+}
+
+std::optional<LogTail> TailBatch::find(const LogId& log) const {
+  auto it = tails_.find(log);
+  return it != tails_.end() ? std::optional(it->second) : base_.find(log);
+}
+
+Result<std::optional<RecordMark>> TailBatch::mark(const LogId& log, uint64_t number) const {
+  auto it = marks_.find({log, number});
+  if (it != marks_.end()) return std::optional(it->second);
+  return base_.mark(log, number);
+}
+
+Result<void> TailBatch::add(const OpenedRecord& opened) {
+  const Record& record = opened.record;
+  LogTail tail = find(opened.log).value_or(LogTail{});
+  tail.log = opened.log;
+  tail.number = opened.number;
+  tail.hash = opened.hash;
+  tail.stamp = record.stamp;
+  tail.when = record.when;
+  tail.closed = tail.closed || record.closing;
+  auto see = [&](const LogHead& head) -> Result<void> {
+    TRY(auto known, mark(head.log, head.number));
+    if (!known) return fail(Code::kInternal, "a record counts as applied before what it quotes");
+    tail.seen[head.log] = {head.number, known->stamp};
+    return {};
+  };
+  for (const LogHead& head : record.heads) TRYV(see(head));
+  if (record.opening) {
+    tail.first_stamp = record.stamp;
+    tail.device = record.opening->certificate.device;
+    tail.key = record.opening->certificate.key;
+    tail.name = record.opening->device_name;
+    if (const auto& before = record.opening->predecessor) {
+      TRYV(see(*before));
+      if (auto ended = find(before->log)) {
+        ended->successor = opened.log;
+        tails_[before->log] = std::move(*ended);
+      }
+    }
+  }
+  tails_[opened.log] = std::move(tail);
+  marks_[{opened.log, opened.number}] = {opened.hash, record.stamp};
+  return {};
+}
+
+std::vector<RowPut> TailBatch::rows() const {
+  std::vector<RowPut> out;
+  for (const auto& [log, tail] : tails_) out.push_back({tail_key(log), encode(tail)});
+  for (const auto& [place, mark] : marks_) out.push_back({mark_key(place.first, place.second), encode(mark)});
+  return out;
+}
+
+void TailBatch::commit() {
+  MutexLock lock(base_.mutex_);
+  for (auto& [log, tail] : tails_) base_.tails_[log] = std::move(tail);
+  tails_.clear();
+  marks_.clear();
+}
+
+}  // namespace coffer

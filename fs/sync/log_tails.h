@@ -1,0 +1,114 @@
+// What is known of every log: how far it is applied here, who writes it, and what its author had seen.
+//
+// Rows (all keys clear): "St" log 16              -> tail: version u8 = 1, then LogTail's fields in order
+//                        "Sr" log 16 number BE 8  -> version u8 = 1 | hash 32 | stamp u64: a record that is applied here
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "base/rows.h"
+#include "fs/sync/record.h"
+
+namespace coffer {
+
+// A log up to its newest record that is applied here.
+struct LogTail {
+  // How far the log's author has quoted another log.
+  struct Seen {
+    uint64_t number = 0, stamp = 0;
+    bool operator==(const Seen&) const = default;
+  };
+
+  LogId log;
+  uint64_t number = 0;
+  Hash hash;
+  uint64_t stamp = 0, first_stamp = 0;  // of the newest and the first record
+  DeviceId device;
+  PublicKey key;  // the device's, by the certificate in the first record
+  std::string name;
+  WallTime when;
+  bool closed = false;             // by its own closing record
+  std::optional<LogId> successor;  // the log that names this one as its predecessor
+  std::map<LogId, Seen> seen;
+
+  LogHead head() const { return {log, number, hash}; }
+  bool open() const { return !closed && !successor; }
+  bool operator==(const LogTail&) const = default;
+};
+
+Bytes encode(const LogTail& tail);
+Result<LogTail> decode_tail(const LogId& log, BytesView row);
+
+// What the order needs to know of one applied record.
+struct RecordMark {
+  Hash hash;
+  uint64_t stamp = 0;
+};
+
+// Looks things up by log; what the verifier works on.
+class TailView {
+ public:
+  virtual ~TailView() = default;
+  virtual std::optional<LogTail> find(const LogId& log) const = 0;
+  // nullopt: not applied here.
+  virtual Result<std::optional<RecordMark>> mark(const LogId& log, uint64_t number) const = 0;
+};
+
+// Thread-safe. Rows are read through `read_row`, without a lock held. Changes go through TailBatch.
+class LogTails : public TailView {
+ public:
+  using ReadRow = std::function<Result<std::optional<Bytes>>(const RowKey&)>;
+  explicit LogTails(ReadRow read_row) : read_row_(std::move(read_row)) {}
+
+  static constexpr char kTailPrefix[] = "St";
+  // Takes what rows_with_prefix(kTailPrefix) gave.
+  Result<void> load(const std::vector<Row>& rows);
+
+  std::optional<LogTail> find(const LogId& log) const override;
+  Result<std::optional<RecordMark>> mark(const LogId& log, uint64_t number) const override;
+  std::vector<LogTail> all() const;
+
+  // The heads that a record of a log with `seen` has to quote: those that moved. `opening`: all that nobody succeeded.
+  std::vector<LogTail> to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen, bool opening) const;
+
+  // Nothing can come that sorts at or before this stamp, nor refers to what was before it: all logs of other devices that
+  // are open have quoted everything up to it. 0: nothing is known to be so. `ours` is not asked.
+  uint64_t stable_stamp(const DeviceId& ours) const;
+
+ private:
+  friend class TailBatch;
+  const ReadRow read_row_;
+  mutable Mutex mutex_{Rank::kSync};
+  std::map<LogId, LogTail> tails_ GUARDED_BY(mutex_);
+};
+
+// Records that are about to be applied, on top of what is. Not thread-safe.
+class TailBatch : public TailView {
+ public:
+  explicit TailBatch(LogTails& base) : base_(base) {}
+
+  std::optional<LogTail> find(const LogId& log) const override;
+  Result<std::optional<RecordMark>> mark(const LogId& log, uint64_t number) const override;
+
+  // Counts a verified record as applied. `stamps` of what it quotes come from this view.
+  Result<void> add(const OpenedRecord& opened);
+
+  std::vector<RowPut> rows() const;  // to be written in the same step as the records
+  void commit();                     // after that step
+  bool empty() const { return marks_.empty(); }
+
+ private:
+  LogTails& base_;
+  std::map<LogId, LogTail> tails_;
+  std::map<std::pair<LogId, uint64_t>, RecordMark> marks_;
+};
+
+}  // namespace coffer

@@ -1,0 +1,113 @@
+// Looks for records of other devices, fetches, verifies and applies them.
+//
+// A poll is one LIST of head/ (hints, see object_keys.h). At start and every hour it is one of log/ instead, which needs
+// no hints. A log with more than one new record is listed by itself.
+//
+// What is announced and not there (a hint, a quoted head or a number in between says it exists) is asked for again, ever
+// more seldom, and becomes a problem after a while. What is there and does not verify holds back its log, and what
+// quotes it, and is a problem at once; it is tried again, too, since it may be repaired. Everything else goes on.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "fs/sync/context.h"
+#include "fs/sync/log_verifier.h"
+#include "fs/sync/pace.h"
+#include "fs/sync/rounds.h"
+
+namespace coffer {
+
+// The public part is thread-safe; everything else belongs to the one thread between start() and stop().
+class News {
+ public:
+  explicit News(SyncContext& context);
+  ~News();
+
+  void start();
+  void stop();
+
+  // A round is one poll with everything applied that could be.
+  Rounds& rounds() { return rounds_; }
+  // The next poll lists everything.
+  void want_all();
+  // Something happens: look often for a while.
+  void note_activity();
+  // When the last poll that worked began (monotonic); nullopt: none did.
+  std::optional<Nanos> checked_at() const;
+  std::optional<WallTime> checked_when() const;
+  // Records are known to be there that could not be applied, after the last poll.
+  bool incomplete() const { return incomplete_; }
+
+ private:
+  struct Candidate {
+    uint64_t size = 0;           // as listed; 0: not known
+    std::optional<Error> error;  // it was fetched, and is nothing
+  };
+  struct Fetched {
+    RecordName name;
+    OpenedRecord opened;
+    Bytes object;
+    bool verified = false;
+  };
+  struct Log {
+    std::map<uint64_t, std::map<uint64_t, Candidate>> known;  // by number, by tag; beyond what is applied
+    std::map<uint64_t, Fetched> fetched;                      // waiting to be applied
+    uint64_t announced = 0;                                   // some record says that this number exists
+    std::optional<Error> held;                                // why its next record is refused
+    uint64_t missing = 0;                                     // the number that is announced and not there
+    Nanos missing_since{0};
+    Nanos retry_at{0};
+    Backoff backoff{std::chrono::seconds(1), std::chrono::minutes(5)};
+    bool told = false;  // a problem is set
+  };
+
+  void run(std::stop_token stop);
+  Result<void> poll(std::stop_token stop);
+  void note(const RecordName& name, uint64_t size);
+  void note_own(const RecordName& name);
+  void check_vanished(const std::vector<ObjectInfo>& all);
+  Result<void> catch_up(std::stop_token stop);
+  Result<bool> list_gaps(std::set<LogId>& listed, std::stop_token stop);
+  std::vector<std::pair<RecordName, uint64_t>> choose() const;
+  Result<void> download(const std::vector<std::pair<RecordName, uint64_t>>& names, std::stop_token stop);
+  void took(const RecordName& name, Result<Bytes> object);
+  Result<size_t> apply_ready();
+  Result<size_t> apply_batch(size_t most);
+  bool verify_next(const LogId& id, Log& log, const TailView& tails);
+  std::optional<uint64_t> horizon(const TailBatch& batch) const;
+  void refuse(const LogId& id, Log& log, uint64_t number, Error error);
+  void still_missing(const LogId& id, Log& log, uint64_t number);
+  void settle(const LogId& id, Log& log);
+  std::string describe(const LogId& id, uint64_t number) const;
+  void advance_stable_line(uint64_t limit);
+  uint64_t applied_number(const LogId& id) const;
+
+  SyncContext& c_;
+  Rounds rounds_;
+  std::atomic<bool> want_all_{true};
+  std::atomic<bool> incomplete_{false};
+  std::atomic<int64_t> active_until_;
+
+  mutable Mutex mutex_{Rank::kLeaf};
+  std::optional<Nanos> checked_at_ GUARDED_BY(mutex_);
+  std::optional<WallTime> checked_when_ GUARDED_BY(mutex_);
+
+  std::map<LogId, Log> logs_;
+  std::optional<Nanos> listed_all_;
+  uint64_t stable_ = 0;
+
+  std::jthread thread_;
+};
+
+// Keeps the frames that `opened` carries on this machine, after checking each against its extent. kCorrupt: one is not
+// what the record says.
+Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStore& packs);
+// Where the packs of a record are.
+std::vector<std::pair<ObjectId, PackPlace>> places_of(const OpenedRecord& opened, const std::string& key);
+
+}  // namespace coffer

@@ -1,0 +1,62 @@
+#include "fs/sync/object_keys.h"
+
+#include <charconv>
+#include <cinttypes>
+#include <cstdio>
+
+namespace coffer {
+
+namespace {
+
+std::string number_and_tag(const RecordName& name) {
+  char text[40];
+  int n = std::snprintf(text, sizeof text, "%" PRIu64 "-%016" PRIx64, name.number, name.tag);
+  return std::string(text, static_cast<size_t>(n));
+}
+
+bool is_lower_hex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+// Exactly what key() and hint() write, so that one record has one name.
+std::optional<RecordName> parse(std::string_view log, char separator, std::string_view rest) {
+  constexpr size_t kHexLog = 2 * LogId::kSize;
+  if (log.size() != kHexLog || !is_lower_hex(log) || rest.empty() || rest.front() != separator) return std::nullopt;
+  rest.remove_prefix(1);
+  size_t dash = rest.find('-');
+  if (dash == std::string_view::npos || dash == 0 || dash > 20 || rest.front() == '0') return std::nullopt;
+  std::string_view digits = rest.substr(0, dash), tag = rest.substr(dash + 1);
+  if (tag.size() != 16 || !is_lower_hex(tag)) return std::nullopt;
+  RecordName name;
+  auto number = std::from_chars(digits.data(), digits.data() + digits.size(), name.number);
+  if (number.ec != std::errc() || number.ptr != digits.data() + digits.size()) return std::nullopt;
+  std::from_chars(tag.data(), tag.data() + tag.size(), name.tag, 16);
+  auto id = unhex(log);
+  if (!id) return std::nullopt;
+  name.log = LogId::from(*id);
+  return name;
+}
+
+std::optional<RecordName> parse_after(std::string_view prefix, char separator, std::string_view key) {
+  if (!key.starts_with(prefix)) return std::nullopt;
+  key.remove_prefix(prefix.size());
+  if (key.size() < 2 * LogId::kSize) return std::nullopt;
+  return parse(key.substr(0, 2 * LogId::kSize), separator, key.substr(2 * LogId::kSize));
+}
+
+}  // namespace
+
+std::string RecordName::key() const { return log_prefix(log) + number_and_tag(*this); }
+std::string RecordName::hint() const { return kHintPrefix + log.str() + "-" + number_and_tag(*this); }
+std::string log_prefix(const LogId& log) { return kLogPrefix + log.str() + "/"; }
+std::optional<RecordName> parse_record_key(std::string_view key) { return parse_after(kLogPrefix, '/', key); }
+std::optional<RecordName> parse_hint_key(std::string_view key) { return parse_after(kHintPrefix, '-', key); }
+
+std::string pack_key(const ObjectId& pack) {
+  std::string id = pack.str();
+  return "obj/" + id.substr(0, 2) + "/" + id;
+}
+
+std::string slot_key(const ObjectId& slot) { return kSlotPrefix + slot.str(); }
+
+}  // namespace coffer

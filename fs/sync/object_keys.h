@@ -1,0 +1,46 @@
+// The keys of a volume's objects, in both directions. Names that are not of these forms belong to somebody else, and are
+// passed over.
+//
+//   coffer                                       the head (volume.h)
+//   slot/<slot id, 32 hex>                       key slots
+//   log/<log, 32 hex>/<n>-<tag, 16 hex>          record n of a log, n in decimal from 1; the tag is random
+//   head/<log, 32 hex>-<n>-<tag, 16 hex>         a hint without content: that record exists. One LIST of head/ tells the
+//                                                newest record of every log, with its key. Written after the record, the
+//                                                one before is removed; never trusted, never needed.
+//   obj/<first 2 hex of id>/<id, 32 hex>         packs
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+
+namespace coffer {
+
+inline constexpr char kVolumeKey[] = "coffer";
+inline constexpr char kSlotPrefix[] = "slot/";
+inline constexpr char kLogPrefix[] = "log/";
+inline constexpr char kHintPrefix[] = "head/";
+
+// Which object a record is. Only (log, number) is bound to its content; the tag keeps two writers of one number (a log
+// whose state directory was copied) from overwriting each other.
+struct RecordName {
+  LogId log;
+  uint64_t number = 0;
+  uint64_t tag = 0;
+
+  std::string key() const;
+  std::string hint() const;
+  auto operator<=>(const RecordName&) const = default;
+};
+
+std::string log_prefix(const LogId& log);
+std::optional<RecordName> parse_record_key(std::string_view key);
+std::optional<RecordName> parse_hint_key(std::string_view key);
+std::string pack_key(const ObjectId& pack);
+std::string slot_key(const ObjectId& slot);
+
+}  // namespace coffer

@@ -1,0 +1,69 @@
+// When to publish, when to look for news, when to try again: pure arithmetic on times that the caller gives.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "base/clock.h"
+
+namespace coffer {
+
+// Publishing follows soon after a change, but a long piece of work becomes few objects: while changes keep coming, the
+// interval between records doubles from two seconds up to `within`, and after a pause shorter than it a record waits for
+// a quarter of it. It starts anew after a quiet time of twice the interval. Not thread-safe.
+class PublishPace {
+ public:
+  static constexpr Nanos kFirst = std::chrono::seconds(2);
+
+  PublishPace(Nanos after, Nanos within) : after_(after), within_(std::max(after, within)) { reset(); }
+
+  // Something changed since the last call.
+  void changed(Nanos now) {
+    if (!first_) {
+      first_ = now;
+      if (published_ && now - *published_ > 2 * interval_) reset();
+    }
+    last_ = now;
+  }
+  // When the pending changes are due if nothing more happens; nullopt: none are pending.
+  std::optional<Nanos> due() const {
+    if (!first_) return std::nullopt;
+    Nanos quiet = last_ + after_;
+    if (published_ && interval_ > start_) quiet = std::max(quiet, *published_ + interval_ / 4);
+    return std::min(quiet, *first_ + interval_);
+  }
+  // A record with all changes so far is being made.
+  void published(Nanos now) {
+    if (first_ && now - last_ < after_) interval_ = std::min(interval_ * 2, within_);
+    first_.reset();
+    published_ = now;
+  }
+  Nanos interval() const { return interval_; }
+
+ private:
+  void reset() { interval_ = start_ = std::min(kFirst, within_); }
+
+  Nanos after_, within_;
+  Nanos interval_{}, start_{};
+  std::optional<Nanos> first_, published_;
+  Nanos last_{};
+};
+
+// Waiting times that double from `first` to `most`.
+class Backoff {
+ public:
+  explicit Backoff(Nanos first = std::chrono::milliseconds(500), Nanos most = std::chrono::seconds(60))
+      : first_(first), most_(most) {}
+  Nanos next() {
+    Nanos now = current_ ? *current_ : first_;
+    current_ = std::min(now * 2, most_);
+    return now;
+  }
+  void reset() { current_.reset(); }
+
+ private:
+  Nanos first_, most_;
+  std::optional<Nanos> current_;
+};
+
+}  // namespace coffer

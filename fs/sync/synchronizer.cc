@@ -1,0 +1,203 @@
+#include "fs/sync/synchronizer.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "fs/sync/context.h"
+#include "fs/sync/fetch_pool.h"
+#include "fs/sync/news.h"
+#include "fs/sync/publisher.h"
+
+namespace coffer {
+
+namespace {
+
+constexpr Nanos kProgressEvery = std::chrono::milliseconds(200);
+constexpr Nanos kFirstLoadPatience = std::chrono::seconds(60);
+
+FetchPool::Options fetch_options(const SyncOptions& options) {
+  FetchPool::Options out;
+  out.clock = options.clock;
+  out.timeout = options.fetch_timeout;
+  out.threads = std::max(1u, options.fetches);
+  return out;
+}
+
+FetchPool::Backend fetch_backend(Replica& replica) {
+  return {[&replica](const ObjectId& pack) { return replica.place_of(pack); },
+          [&replica](const FrameRef& ref, BytesView sealed) { return replica.packs().store_frame(ref, sealed); }};
+}
+
+}  // namespace
+
+struct Synchronizer::Impl {
+  Impl(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
+       SyncOptions options)
+      : context(replica, store, identity, secrets, options),
+        news(context),
+        publisher(context, news),
+        fetches(context.store, fetch_backend(replica), fetch_options(options)) {}
+
+  uint64_t waiting_bytes() const { return context.replica.counters().pending_bytes + publisher.outgoing_bytes(); }
+
+  SyncContext context;
+  News news;
+  Publisher publisher;
+  FetchPool fetches;
+  bool started = false, stopped = false;
+};
+
+Synchronizer::Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity,
+                           const VolumeSecrets& secrets, SyncOptions options)
+    : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options)) {
+  replica.on_pending([impl = impl_.get()] {
+    impl->news.note_activity();
+    impl->publisher.something_pending();
+  });
+}
+
+Synchronizer::~Synchronizer() {
+  stop(false);
+  impl_->context.replica.on_pending(nullptr);
+}
+
+Result<void> Synchronizer::start() {
+  Impl& s = *impl_;
+  TRY(auto rows, s.context.replica.rows_with_prefix(LogTails::kTailPrefix));
+  TRYV(s.context.tails.load(rows));
+  TRYV(s.publisher.load());
+  s.started = true;
+  s.fetches.start();
+  s.news.start();
+  s.publisher.start();
+  return {};
+}
+
+Result<void> Synchronizer::load_first(std::stop_token stop) {
+  Impl& s = *impl_;
+  const Nanos until = s.context.clock.monotonic() + kFirstLoadPatience;
+  s.news.want_all();
+  uint64_t round = s.news.rounds().request();
+  for (;;) {
+    if (stop.stop_requested()) return fail(Code::kCancelled, "interrupted");
+    auto ended = s.news.rounds().wait(round, kProgressEvery);
+    if (!ended) continue;
+    TRY(bool root, s.context.replica.has_root());
+    if (ended->outcome && root) return {};
+    if (ended->outcome && !s.news.incomplete()) return {};  // an empty volume
+    if (!ended->outcome && !ended->outcome.error().retryable()) return ended->outcome;
+    if (s.context.clock.monotonic() < until) {
+      round = ended->round + 1;  // it tries again by itself
+      continue;
+    }
+    if (!ended->outcome) return ended->outcome;
+    for (const Problem& p : s.context.problems.list()) return fail(Code::kCorrupt, p.what);
+    return fail(Code::kUnavailable, "the volume's first records have not arrived in the store yet");
+  }
+}
+
+Result<void> Synchronizer::sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress) {
+  Impl& s = *impl_;
+  if (!s.started || s.stopped) return fail(Code::kCancelled, "coffer is stopping");
+  const uint64_t uploaded_before = s.context.store.uploaded_bytes();
+  uint64_t publishing = s.publisher.rounds().request();
+  uint64_t looking = s.news.rounds().request();
+  bool published = false, looked = false;
+  Nanos next_report{0};
+  for (;;) {
+    if (stop.stop_requested()) return fail(Code::kCancelled, "interrupted");
+    auto follow = [](Rounds& rounds, uint64_t& round, bool& done) -> Result<void> {
+      if (done) return {};
+      auto ended = rounds.wait(round, kProgressEvery / 4);
+      if (!ended) return {};
+      if (ended->outcome)
+        done = true;
+      else if (ended->outcome.error().retryable())
+        round = ended->round + 1;  // it tries again by itself, ever more seldom
+      else
+        return ended->outcome;
+      return {};
+    };
+    TRYV(follow(s.publisher.rounds(), publishing, published));
+    TRYV(follow(s.news.rounds(), looking, looked));
+    Nanos now = s.context.clock.monotonic();
+    bool done = published && looked;
+    if (progress && (done || now >= next_report)) {
+      next_report = now + kProgressEvery;
+      SyncProgress p;
+      p.done_bytes = s.context.store.uploaded_bytes() - uploaded_before;
+      p.total_bytes = p.done_bytes + (done ? 0 : s.waiting_bytes());
+      p.waiting_changes = done ? 0 : s.context.replica.counters().pending_changes;
+      p.rate = s.context.store.upload_rate();
+      progress(p);
+    }
+    if (done) return {};
+  }
+}
+
+void Synchronizer::stop(bool close_log) {
+  Impl& s = *impl_;
+  if (s.stopped || !s.started) return;
+  s.stopped = true;
+  s.fetches.stop();
+  s.publisher.stop();
+  s.news.stop();
+  if (close_log) {
+    if (auto closed = s.publisher.close_log(); !closed)
+      log_line(LogLevel::kWarning, "this device's log is not closed yet: " + closed.error().what());
+  }
+}
+
+void Synchronizer::fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) {
+  std::vector<ObjectId> packs;
+  for (const Missing& m : missing)
+    if (packs.empty() || packs.back() != m.extent.frame.pack) packs.push_back(m.extent.frame.pack);
+  Problems& problems = impl_->context.problems;
+  auto told = [&problems, packs = std::move(packs), done = std::move(done)](Result<void> outcome) {
+    for (const ObjectId& pack : packs) {
+      if (outcome) {
+        problems.clear("pack " + pack.str());
+      } else if (outcome.error().code() == Code::kCorrupt) {
+        problems.set(
+            "pack " + pack.str(), "data in the store is damaged: " + outcome.error().what(),
+            "Files that need it cannot be read there. A device that still has the data can put it back "
+            "(`coffer check --repair`); otherwise ask whoever runs the store for an earlier copy of the object.");
+      }
+    }
+    done(std::move(outcome));
+  };
+  impl_->fetches.fetch(std::move(missing), std::move(stop), std::move(told));
+}
+
+SyncStatus Synchronizer::status() const {
+  const Impl& s = *impl_;
+  SyncStatus out;
+  ReplicaCounters counters = s.context.replica.counters();
+  out.online = s.context.store.online();
+  out.waiting_bytes = counters.pending_bytes + s.publisher.outgoing_bytes();
+  out.waiting_changes = counters.pending_changes;
+  out.uploaded_bytes = s.context.store.uploaded_bytes();
+  out.upload_rate = s.context.store.upload_rate();
+  out.last_published = s.publisher.last_published();
+  out.last_news_check = s.news.checked_when();
+  out.problems = s.context.problems.list();
+  out.conflicts = s.context.conflicts;
+
+  DeviceStatus self;
+  self.name = s.context.identity.name;
+  self.device = s.context.identity.device;
+  self.log = s.context.own.log();
+  self.self = true;
+  std::map<DeviceId, DeviceStatus> newest;
+  newest.emplace(self.device, std::move(self));
+  for (const LogTail& tail : s.context.tails.all()) {
+    DeviceStatus& device = newest[tail.device];
+    if (device.number > 0 && tail.when < device.when) continue;
+    bool own = device.self;
+    device = {tail.name, tail.device, tail.log, tail.number, tail.when, own};
+  }
+  for (auto& [id, device] : newest) out.devices.push_back(std::move(device));
+  return out;
+}
+
+}  // namespace coffer

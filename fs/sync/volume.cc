@@ -1,0 +1,204 @@
+#include "fs/sync/volume.h"
+
+#include <algorithm>
+
+#include "crypto/associated_data.h"
+#include "crypto/random.h"
+#include "fs/sync/object_keys.h"
+#include "fs/sync/record.h"
+
+namespace coffer {
+
+namespace {
+
+constexpr std::array<uint8_t, 8> kMagic = {'c', 'o', 'f', 'f', 'e', 'r', 0, 0};
+constexpr size_t kHeadSize = 8 + 2 + VolumeId::kSize + PublicKey::kSize;
+// What is planted there by somebody else could otherwise cost a KDF run for each.
+constexpr size_t kMaxSlots = 64;
+constexpr uint8_t kIdentityVersion = 1;
+
+Bytes identity_data(const VolumeId& volume) {
+  return associated_data(Sealed::kLocalSecret, volume, 0, ObjectId{}.view(), 0, as_bytes("identity"));
+}
+
+// Opens the first slot of `kind` that `open` opens and that is of this volume.
+template <typename Open>
+Result<VolumeSecrets> unlock_with(const VolumeHead& head, const std::vector<Bytes>& slots, SlotKind kind,
+                                  const std::string& denied, Open&& open) {
+  std::optional<Error> trouble;
+  bool any = false;
+  for (const Bytes& slot : slots) {
+    auto header = parse_slot_header(slot);
+    if (!header) {
+      trouble = header.error();
+      continue;
+    }
+    if (header->kind != kind) continue;
+    any = true;
+    Result<VolumeSecrets> secrets = open(slot);
+    if (secrets) {
+      if (secrets->volume == head.volume && secrets->signing_public == head.signing_public) return secrets;
+      trouble = Error(Code::kCorrupt,
+                      "a key slot belongs to another volume than the object 'coffer' says: one of the "
+                      "two was replaced in the store");
+    } else if (secrets.error().code() != Code::kDenied) {
+      trouble = secrets.error();
+    }
+  }
+  if (trouble) return fail(*trouble);
+  if (!any) return fail(Code::kDenied, "the volume has no key slot of this kind");
+  return fail(Code::kDenied, denied);
+}
+
+}  // namespace
+
+Bytes encode(const VolumeHead& head) {
+  Bytes out;
+  Writer w(out);
+  w.raw(kMagic);
+  w.u16(kFormatVersion);
+  w.id(head.volume);
+  w.id(head.signing_public);
+  return out;
+}
+
+Result<VolumeHead> decode_volume_head(BytesView object) {
+  if (object.empty()) return fail(Code::kCorrupt, "the object 'coffer' is empty: it was cut off or replaced");
+  size_t magic = std::min(object.size(), kMagic.size());
+  if (!std::equal(kMagic.begin(), kMagic.begin() + static_cast<ptrdiff_t>(magic), object.begin()))
+    return fail(Code::kCorrupt, "the object 'coffer' was not written by coffer: not a coffer volume");
+  Reader in(object.subspan(magic));
+  uint16_t version = in.u16();
+  if (in.ok() && version > kFormatVersion) {
+    return fail(Code::kTooNew, "the volume has format version " + std::to_string(version) +
+                                   ", this coffer knows up to " + std::to_string(kFormatVersion) +
+                                   ": install a newer one");
+  }
+  VolumeHead head;
+  head.volume = in.id<VolumeId>();
+  head.signing_public = in.id<PublicKey>();
+  if (!in.ok()) {
+    return fail(Code::kCorrupt, "the object 'coffer' is cut off: " + std::to_string(object.size()) + " of " +
+                                    std::to_string(kHeadSize) + " bytes");
+  }
+  if (version == 0 || !in.at_end()) return fail(Code::kCorrupt, "the object 'coffer' is damaged");
+  return head;
+}
+
+Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase, const RecoveryKey* recovery,
+                                    KdfCost cost) {
+  auto there = store.get(kVolumeKey, kHeadSize);
+  if (there || there.error().code() == Code::kTooLarge)
+    return fail(Code::kExists, store.describe() + " already holds a volume, or another program's object 'coffer'");
+  if (there.error().code() != Code::kNotFound) return fail(there.error());
+
+  SigningKey signing = SigningKey::generate();
+  VolumeSecrets secrets;
+  secrets.volume = random_id<VolumeId>();
+  secrets.epoch_keys.emplace(1, Secret::random(kAeadKeySize));
+  secrets.signing_public = signing.public_key();
+  secrets.signing_secret = std::move(signing);
+
+  std::vector<Bytes> slots(1);
+  TRY(slots[0], make_passphrase_slot(secrets, passphrase, cost));
+  if (recovery) {
+    TRY(Bytes slot, make_recovery_slot(secrets, *recovery));
+    slots.push_back(std::move(slot));
+  }
+  for (const Bytes& slot : slots) {
+    TRY(SlotHeader header, parse_slot_header(slot));
+    TRYV(store.put(slot_key(header.id), slot));
+  }
+  TRYV(store.put(kVolumeKey, encode(VolumeHead{secrets.volume, secrets.signing_public})));
+  return secrets;
+}
+
+Result<VolumeHead> read_volume_head(ObjectStore& store) {
+  auto object = store.get(kVolumeKey, 4096);
+  if (!object) {
+    if (object.error().code() == Code::kNotFound)
+      return fail(Code::kNotFound, store.describe() + " is not a coffer volume: it has no object 'coffer'");
+    if (object.error().code() == Code::kTooLarge)
+      return fail(Code::kCorrupt,
+                  store.describe() + ": the object 'coffer' was not written by coffer: not a coffer volume");
+    return fail(object.error());
+  }
+  auto head = decode_volume_head(*object);
+  if (!head) return fail(head.error().in(store.describe()));
+  return head;
+}
+
+Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
+  TRY(std::vector<ObjectInfo> found, store.list(kSlotPrefix));
+  std::sort(found.begin(), found.end(), [](const ObjectInfo& a, const ObjectInfo& b) { return a.key < b.key; });
+  std::vector<Bytes> slots;
+  for (const ObjectInfo& info : found) {
+    if (slots.size() == kMaxSlots) break;
+    auto id = unhex(std::string_view(info.key).substr(sizeof kSlotPrefix - 1));
+    if (!id || id->size() != ObjectId::kSize || slot_key(ObjectId::from(*id)) != info.key) continue;
+    auto slot = store.get(info.key, kMaxSlotSize);
+    if (slot)
+      slots.push_back(std::move(*slot));
+    else if (slot.error().code() != Code::kNotFound && slot.error().code() != Code::kTooLarge)
+      return fail(slot.error());
+  }
+  if (slots.empty()) return fail(Code::kNotFound, store.describe() + " has no key slots: the volume cannot be opened");
+  return slots;
+}
+
+Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const Secret& passphrase) {
+  return unlock_with(head, slots, SlotKind::kPassphrase, "wrong passphrase",
+                     [&](const Bytes& slot) { return open_passphrase_slot(slot, passphrase); });
+}
+
+Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const RecoveryKey& recovery) {
+  return unlock_with(head, slots, SlotKind::kRecoveryKey, "the recovery key is not of this volume",
+                     [&](const Bytes& slot) { return open_recovery_slot(slot, recovery); });
+}
+
+Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name) {
+  if (!valid_device_name(name)) {
+    return fail(Code::kInvalid, "a device name has 1 to " + std::to_string(kDeviceNameMax) +
+                                    " bytes, no '/' and no control characters");
+  }
+  if (!secrets.signing_secret || secrets.epoch_keys.empty())
+    return fail(Code::kInvalid, "joining needs the volume's signing key: a passphrase or the recovery key opens it");
+  SigningKey key = SigningKey::generate();
+  DeviceId device = random_id<DeviceId>();
+  auto certificate = DeviceCertificate::issue(*secrets.signing_secret, secrets.volume, device, key.public_key(),
+                                              secrets.epoch_keys.rbegin()->first);
+  return DeviceIdentity{device, std::move(name), std::move(key), certificate};
+}
+
+// version u8 | name, varint-prefixed | certificate | signing key 64
+Bytes seal_identity(const DeviceIdentity& identity, const VolumeId& volume, const LocalKeys& keys) {
+  Bytes plain;
+  plain.reserve(512);  // never moved, so that one wipe() reaches all of it
+  Writer w(plain);
+  w.u8(kIdentityVersion);
+  w.string(identity.name);
+  identity.certificate.encode(w);
+  w.raw(identity.key.secret().view());
+  Bytes sealed = keys.secrets().seal(identity_data(volume), plain);
+  wipe(plain);
+  return sealed;
+}
+
+Result<DeviceIdentity> open_identity(BytesView sealed, const VolumeId& volume, const LocalKeys& keys) {
+  auto plain = keys.secrets().open(identity_data(volume), sealed);
+  if (!plain) return fail(Code::kCorrupt, "the identity of this device does not open: damaged, or of another volume");
+  Reader in(*plain);
+  uint8_t version = in.u8();
+  std::string name = in.string();
+  DeviceCertificate certificate = DeviceCertificate::decode(in);
+  auto key = SigningKey::from_secret(Secret(in.raw(64)));
+  bool whole = in.at_end();
+  wipe(*plain);
+  if (version > kIdentityVersion)
+    return fail(Code::kTooNew, "the identity of this device was written by a later coffer");
+  if (!whole || !key || !valid_device_name(name) || certificate.key != key->public_key())
+    return fail(Code::kCorrupt, "the identity of this device is damaged");
+  return DeviceIdentity{certificate.device, std::move(name), std::move(*key), certificate};
+}
+
+}  // namespace coffer
