@@ -37,7 +37,7 @@ struct InodeChange {
   Ino ino = 0;
   Kind kind = Kind::kChanged;
   FileType type = FileType::kRegular;
-  // kMade: all that apply are set. kChanged: those that changed.
+  // kMade: all that apply are set. kChanged: those that changed (never rdev, btime or target). kRemoved: none.
   std::optional<uint32_t> mode, uid, gid;
   std::optional<uint64_t> rdev;
   std::optional<WallTime> atime, mtime, ctime, btime;
@@ -65,6 +65,9 @@ struct ChangeSet {
   bool empty() const { return inodes.empty() && entries.empty(); }
   bool operator==(const ChangeSet&) const = default;
 };
+
+// Whether a set keeps its form: what decode_change_set accepts, and apply relies on. It may still be contradictory.
+bool is_well_formed(const ChangeSet& changes);
 
 // Part of a record's plaintext (coffer-format(5)). Frames name their pack by an index into a table of packs in front.
 void encode(const ChangeSet& changes, Writer& out);

@@ -49,7 +49,7 @@ void write_extent(Writer& out, const Extent& e, const Extent* before) {
     flags |= kSameFrame;
   } else if (before && before->frame.pack == e.frame.pack) {
     flags |= kSamePack;
-    if (e.frame.offset == before->frame.offset + before->frame.length) flags |= kFollows;
+    if (follows(before->frame, e.frame)) flags |= kFollows;
   }
   out.varint(e.offset - (before ? before->end() : 0));
   out.varint(e.length);
@@ -237,7 +237,7 @@ bool read_inode(Reader& in, Inode& i) {
         in.fail();
       if (in.ok() && (flags & kHasOnly)) {
         Extent& e = i.only.emplace();
-        if (read_extent(in, nullptr, e) && (e.offset != 0 || e.end() > i.size)) in.fail();
+        if (read_extent(in, nullptr, e) && e.offset != 0) in.fail();
       }
       if (in.ok() && (flags & kHasChunks) && read_runs(in, i.chunks) && i.chunks.empty()) in.fail();
       break;
@@ -310,6 +310,7 @@ Result<Inode> decode_inode(BytesView bytes) {
   TRYV(check_layout(in));
   Result<Inode> inode(std::in_place);
   if (!read_inode(in, *inode) || !in.at_end()) return corrupt("inode");
+  if (inode->only && inode->only->end() > inode->size) return corrupt("inode");  // a tombstone's may, see there
   return inode;
 }
 

@@ -17,6 +17,10 @@ inline bool valid_extent(const Extent& e) {
          e.length <= e.frame_length - e.skip && e.offset <= kSizeMax && e.length <= kSizeMax - e.offset &&
          e.frame.length >= 1;
 }
+// The sealed bytes of `b` lie right behind those of `a`.
+inline bool follows(const FrameRef& a, const FrameRef& b) {
+  return a.pack == b.pack && uint64_t{a.offset} + a.length == b.offset;
+}
 // The part of `e` in [begin, end), which it overlaps.
 Extent part_of(const Extent& e, uint64_t begin, uint64_t end);
 // `b` goes on where `a` ends, in the file and in the frame.

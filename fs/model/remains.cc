@@ -149,7 +149,9 @@ Result<std::optional<VersionExtents>> open_version(const ReadRows& rows, Ino ino
                                                    Version present_version, Version version) {
   VersionExtents v(rows, ino, std::make_unique<Inode>(present));
   v.size_ = present.size;
+  std::unordered_set<Version> met;
   for (Version at = version; at != present_version;) {
+    if (!met.insert(at).second) return fail(Code::kCorrupt, "displaced versions go in a circle");
     TRY(std::optional<Displaced> d, get_displaced(rows, ino, at));
     if (!d || d->moved_to != 0) return std::nullopt;
     if (at == version) v.size_ = d->size;
@@ -158,6 +160,15 @@ Result<std::optional<VersionExtents>> open_version(const ReadRows& rows, Ino ino
     at = newer;
   }
   return v;
+}
+
+Result<std::optional<VersionExtents>> open_removed(const ReadRows& rows, Ino ino) {
+  TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
+  if (!t) return std::nullopt;
+  TRY(std::optional<Bytes> row, rows.get(inode_key(ino)));
+  if (!row) return open_version(rows, ino, t->inode, t->map_version, t->inode.version);
+  TRY(Inode still_open, decode_inode(*row));
+  return open_version(rows, ino, still_open, still_open.version, t->inode.version);
 }
 
 Result<Extents> VersionExtents::chunk(uint64_t chunk) const {

@@ -98,6 +98,9 @@ class VersionExtents : public ExtentSource {
 Result<std::optional<VersionExtents>> open_version(const ReadRows& rows, Ino ino, const Inode& present,
                                                    Version present_version, Version version);
 
+// The contents of a removed file as everybody knew them; nullopt as above.
+Result<std::optional<VersionExtents>> open_removed(const ReadRows& rows, Ino ino);
+
 // --- aliases
 // The inode that stands for `ino` now: itself, mostly.
 Result<Ino> resolve_alias(const ReadRows& rows, Ino ino);

@@ -1,0 +1,484 @@
+#include "fs/model/diff.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "fs/model/extent_map.h"
+#include "fs/model/remains.h"
+#include "fs/model/tree.h"
+
+namespace coffer::model {
+namespace {
+
+// What generations did, as the rows that they touched: how each was before the first.
+class Span {
+ public:
+  static Result<Span> load(const ReadRows& rows, Generation first, Generation last) {
+    Span span;
+    for (Generation g = first; g <= last; ++g) {
+      TRY(std::vector<HistoryEntry> history, history_of(rows, g));
+      if (g == last) span.last_size_ = history.size();
+      for (HistoryEntry& h : history) {
+        if (g == last) span.in_last_.insert(h.key.bytes);
+        if (!span.before_.try_emplace(h.key.bytes, std::move(h.before)).second) continue;
+        TRYV(span.sort_in(h.key.bytes));
+      }
+    }
+    return span;
+  }
+
+  // nullptr: not touched.
+  const std::optional<Bytes>* before(const RowKey& key) const {
+    auto it = before_.find(key.bytes);
+    return it == before_.end() ? nullptr : &it->second;
+  }
+  bool in_last(const RowKey& key) const { return in_last_.contains(key.bytes); }
+  uint64_t last_size() const { return last_size_; }
+
+  const std::set<Ino>& inodes() const { return inodes_; }
+  const std::vector<EntryPlace>& entries() const { return entries_; }  // in the order in which they were touched
+  // Chunks of a file whose extents may have changed; the first may always, since inodes hold it in part.
+  std::set<uint64_t> chunks(Ino ino) const {
+    std::set<uint64_t> out{0};
+    if (auto it = chunks_.find(ino); it != chunks_.end()) out.insert(it->second.begin(), it->second.end());
+    return out;
+  }
+
+ private:
+  Result<void> sort_in(const std::string& key) {
+    switch (*kind_of(key)) {  // history holds only known kinds
+      case RowKind::kInode:
+      case RowKind::kTombstone: {
+        TRY(Ino ino, parse_first(*kind_of(key), key));
+        inodes_.insert(ino);
+        break;
+      }
+      case RowKind::kEntry: {
+        TRY(EntryPlace place, parse_entry_key(key));
+        entries_.push_back(place);
+        break;
+      }
+      case RowKind::kExtents: {
+        TRY(FileChunk c, parse_chunk_key(key));
+        chunks_[c.ino].push_back(c.chunk);
+        break;
+      }
+      default:
+        break;
+    }
+    return {};
+  }
+
+  std::unordered_map<std::string, std::optional<Bytes>> before_;
+  std::unordered_set<std::string> in_last_;
+  uint64_t last_size_ = 0;
+  std::set<Ino> inodes_;
+  std::vector<EntryPlace> entries_;
+  std::unordered_map<Ino, std::vector<uint64_t>> chunks_;
+};
+
+// The rows at the end of a span.
+class AtEnd : public ReadRows {
+ public:
+  AtEnd(const ReadRows& rows, const Touched* newer) : rows_(rows), newer_(newer) {}
+  Result<std::optional<Bytes>> get(const RowKey& key) const override {
+    std::optional<uint64_t> index = newer_ && is_tracked(key) ? newer_->index_of(key) : std::nullopt;
+    if (!index) return rows_.get(key);
+    TRY(HistoryEntry h, before_image(rows_, newer_->generation(), *index));
+    return std::move(h.before);
+  }
+  Result<std::optional<Row>> next(std::string_view, std::string_view) const override {
+    return fail(Code::kInternal, "earlier rows cannot be walked");
+  }
+
+ private:
+  const ReadRows& rows_;
+  const Touched* const newer_;
+};
+
+// The rows before a span.
+class AtStart : public ReadRows {
+ public:
+  AtStart(const Span& span, const ReadRows& at_end) : span_(span), at_end_(at_end) {}
+  Result<std::optional<Bytes>> get(const RowKey& key) const override {
+    if (const std::optional<Bytes>* before = span_.before(key)) return *before;
+    return at_end_.get(key);
+  }
+  Result<std::optional<Row>> next(std::string_view, std::string_view) const override {
+    return fail(Code::kInternal, "earlier rows cannot be walked");
+  }
+
+ private:
+  const Span& span_;
+  const ReadRows& at_end_;
+};
+
+// An inode at one end of a span, as others see it.
+struct Sight {
+  enum class State { kNothing, kLiving, kRemoved } state = State::kNothing;
+  Inode inode;
+  std::vector<Xattr> xattrs;
+};
+
+Result<std::optional<Inode>> find_inode(const ReadRows& rows, Ino ino) {
+  TRY(std::optional<Bytes> row, rows.get(inode_key(ino)));
+  if (!row) return std::nullopt;
+  return decode_inode(*row);
+}
+
+Result<Sight> see(const ReadRows& rows, Ino ino) {
+  Sight sight;
+  TRY(std::optional<Inode> inode, find_inode(rows, ino));
+  if (inode && inode->nlink > 0) {
+    sight.state = Sight::State::kLiving;
+    if (inode->has_xattrs) {
+      TRY(std::optional<Bytes> row, rows.get(xattr_key(ino)));
+      if (!row) return fail(Code::kCorrupt, "extended attributes are missing");
+      TRY(sight.xattrs, decode_xattrs(*row));
+    }
+    sight.inode = std::move(*inode);
+    return sight;
+  }
+  TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
+  if (!t) return sight;  // never there, or open here only
+  sight.state = Sight::State::kRemoved;
+  sight.inode = std::move(t->inode);
+  sight.xattrs = std::move(t->xattrs);
+  return sight;
+}
+
+void append_piece(std::vector<ContentPiece>& pieces, uint64_t begin, uint64_t end, const Extent* from) {
+  if (!pieces.empty()) {
+    ContentPiece& last = pieces.back();
+    const bool touches = last.offset + last.length == begin;
+    if (touches && !from && !last.extent) {
+      last.length = end - last.offset;
+      return;
+    }
+    if (touches && from && last.extent && continues(*last.extent, part_of(*from, begin, end))) {
+      last.length = end - last.offset;
+      last.extent->length = static_cast<uint32_t>(last.length);
+      return;
+    }
+  }
+  ContentPiece& piece = pieces.emplace_back(ContentPiece{begin, end - begin, std::nullopt});
+  if (from) piece.extent = part_of(*from, begin, end);
+}
+
+// Adds the ranges of [begin, end) that `before` and `after` map to different bytes.
+void compare(const Extents& before, const Extents& after, uint64_t begin, uint64_t end,
+             std::vector<ContentPiece>& pieces) {
+  auto b = before.begin(), a = after.begin();
+  for (uint64_t at = begin; at < end;) {
+    while (b != before.end() && b->end() <= at) ++b;
+    while (a != after.end() && a->end() <= at) ++a;
+    const Extent* old = b != before.end() && b->offset <= at ? &*b : nullptr;
+    const Extent* now = a != after.end() && a->offset <= at ? &*a : nullptr;
+    uint64_t until = end;
+    if (b != before.end()) until = std::min(until, old ? b->end() : b->offset);
+    if (a != after.end()) until = std::min(until, now ? a->end() : a->offset);
+    const bool same = old && now ? old->frame == now->frame && old->frame_length == now->frame_length &&
+                                       old->skip + (at - old->offset) == now->skip + (at - now->offset)
+                                 : old == now;
+    if (!same) append_piece(pieces, at, until, now);
+    at = until;
+  }
+}
+
+template <typename T>
+std::optional<T> if_changed(const T& before, const T& after) {
+  return before == after ? std::nullopt : std::optional<T>(after);
+}
+
+std::vector<XattrChange> compare(const std::vector<Xattr>& before, const std::vector<Xattr>& after) {
+  std::vector<XattrChange> out;
+  auto b = before.begin();
+  for (const Xattr& x : after) {
+    for (; b != before.end() && b->name < x.name; ++b) out.push_back({b->name, std::nullopt});
+    if (b != before.end() && b->name == x.name) {
+      if (b->value != x.value) out.push_back({x.name, x.value});
+      ++b;
+    } else {
+      out.push_back({x.name, x.value});
+    }
+  }
+  for (; b != before.end(); ++b) out.push_back({b->name, std::nullopt});
+  return out;
+}
+
+class Differ {
+ public:
+  Differ(const Span& span, const ReadRows& at_start, const ReadRows& at_end)
+      : span_(span), start_(at_start), end_(at_end) {}
+
+  Result<ChangeSet> run() {
+    for (Ino ino : span_.inodes()) TRYV(add_inode(ino));
+    TRYV(add_entries());
+    return std::move(out_);
+  }
+
+ private:
+  Result<void> add_inode(Ino ino) {
+    TRY(Sight before, see(start_, ino));
+    TRY(Sight after, see(end_, ino));
+    const bool was = before.state == Sight::State::kLiving, is = after.state == Sight::State::kLiving;
+    InodeChange c;
+    c.ino = ino;
+    if (was && !is) {
+      c.kind = InodeChange::Kind::kRemoved;
+      c.type = before.inode.type;
+      c.removed_version = before.inode.version;
+      out_.inodes.push_back(std::move(c));
+      return {};
+    }
+    // What came back was never new to others. What is gone at both ends may have got other attributes.
+    if (after.state == Sight::State::kNothing) return {};
+    if (!is && before.state != Sight::State::kRemoved) return {};
+    const bool made = before.state == Sight::State::kNothing;
+    const Inode& b = before.inode;
+    const Inode& a = after.inode;
+    c.kind = made ? InodeChange::Kind::kMade : InodeChange::Kind::kChanged;
+    c.type = a.type;
+    if (made) {
+      c.mode = a.mode, c.uid = a.uid, c.gid = a.gid;
+      c.atime = a.atime, c.mtime = a.mtime, c.ctime = a.ctime, c.btime = a.btime;
+      if (a.type == FileType::kCharDevice || a.type == FileType::kBlockDevice) c.rdev = a.rdev;
+      if (a.type == FileType::kSymlink) c.target = a.target;
+    } else {
+      c.mode = if_changed(b.mode, a.mode), c.uid = if_changed(b.uid, a.uid), c.gid = if_changed(b.gid, a.gid);
+      c.atime = if_changed(b.atime, a.atime), c.mtime = if_changed(b.mtime, a.mtime);
+      c.ctime = if_changed(b.ctime, a.ctime);
+    }
+    c.xattrs = compare(before.xattrs, after.xattrs);
+    if (a.is_regular() && (made || a.version != b.version)) TRYV(add_content(ino, before, after, c.content.emplace()));
+    if (made || c.mode || c.uid || c.gid || c.atime || c.mtime || c.ctime || c.content || !c.xattrs.empty())
+      out_.inodes.push_back(std::move(c));
+    return {};
+  }
+
+  Result<void> add_content(Ino ino, const Sight& before, const Sight& after, ContentChange& c) {
+    c.version = after.inode.version;
+    c.size = after.inode.size;
+    FileExtents now(end_, ino, after.inode);
+    if (before.state == Sight::State::kRemoved) {
+      // It came back: its rows may have held another version before, so all of both is compared.
+      c.base = before.inode.version;
+      TRY(std::optional<VersionExtents> old, open_removed(start_, ino));
+      if (!old) return fail(Code::kCorrupt, "the contents of a removed file are missing");
+      for (uint64_t from = 0;;) {
+        TRY(std::optional<uint64_t> b, old->next_chunk(from));
+        TRY(std::optional<uint64_t> a, now.next_chunk(from));
+        if (!a && !b) return {};
+        uint64_t chunk = std::min(a.value_or(UINT64_MAX), b.value_or(UINT64_MAX));
+        TRYV(add_chunk(&*old, now, chunk, c));
+        from = chunk + 1;
+      }
+    }
+    std::optional<FileExtents> old;
+    if (before.state == Sight::State::kLiving) {
+      c.base = before.inode.version;
+      old.emplace(start_, ino, before.inode);
+    }
+    for (uint64_t chunk : span_.chunks(ino)) TRYV(add_chunk(old ? &*old : nullptr, now, chunk, c));
+    return {};
+  }
+
+  static Result<void> add_chunk(const ExtentSource* before, const ExtentSource& after, uint64_t chunk,
+                                ContentChange& c) {
+    const uint64_t begin = chunk * kChunk;
+    if (begin >= c.size) return {};
+    Extents old;
+    if (before) {
+      TRY(old, before->chunk(chunk));
+    }
+    TRY(Extents now, after.chunk(chunk));
+    compare(old, now, begin, begin + std::min(kChunk, c.size - begin), c.pieces);
+    return {};
+  }
+
+  Result<void> add_entries() {
+    struct Leads {
+      Ino before = 0, after = 0;
+      FileType type = FileType::kRegular;
+      size_t order = 0;
+    };
+    std::map<std::pair<Ino, std::string>, Leads> names;
+    size_t order = 0;
+    for (const EntryPlace& place : span_.entries()) {
+      RowKey key = entry_key(place.dir, place.cookie);
+      ++order;
+      TRY(std::optional<Bytes> old, start_.get(key));
+      TRY(std::optional<Bytes> now, end_.get(key));
+      if (old) {
+        TRY(Entry e, decode_entry(*old));
+        Leads& l = names[{place.dir, std::move(e.name)}];
+        l.before = e.ino;
+        if (l.after == 0) l.type = e.type;
+      }
+      if (now) {
+        TRY(Entry e, decode_entry(*now));
+        Leads& l = names[{place.dir, std::move(e.name)}];
+        l.after = e.ino;
+        l.type = e.type;
+        l.order = order;
+      }
+    }
+    for (auto& [name, l] : names)
+      if (l.before != l.after) out_.entries.push_back({name.first, name.second, l.before, l.after, l.type});
+    std::stable_sort(out_.entries.begin(), out_.entries.end(), [&](const EntryChange& x, const EntryChange& y) {
+      auto rank = [&](const EntryChange& e) { return e.after ? names.find({e.dir, e.name})->second.order : SIZE_MAX; };
+      return rank(x) < rank(y);
+    });
+    return {};
+  }
+
+  const Span& span_;
+  const ReadRows& start_;
+  const ReadRows& end_;
+  ChangeSet out_;
+};
+
+// Puts rows as if the last generation of a span had put them, although a newer one may have gone on from there.
+class LatePuts : public Rows {
+ public:
+  LatePuts(Rows& rows, const Span& span, Generation last, const Touched* newer)
+      : rows_(rows), end_(rows, newer), span_(span), last_(last), newer_(newer), index_(span.last_size()) {}
+
+  Result<std::optional<Bytes>> get(const RowKey& key) const override { return end_.get(key); }
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override {
+    return end_.next(prefix, after);
+  }
+  void put(RowKey key, Bytes value) override { set(std::move(key), std::move(value)); }
+  void erase(RowKey key) override { set(std::move(key), std::nullopt); }
+  Result<void> status() { return std::move(status_); }
+
+ private:
+  void set(RowKey key, std::optional<Bytes> value) {
+    if (status_) status_ = try_set(std::move(key), std::move(value));
+  }
+  Result<void> try_set(RowKey key, std::optional<Bytes> value) {
+    if (!span_.in_last(key) && added_.insert(key.bytes).second) {
+      TRY(std::optional<Bytes> before, end_.get(key));
+      rows_.put(history_key(last_, index_++), encode(HistoryEntry{key, std::move(before)}));
+    }
+    if (std::optional<uint64_t> index = newer_ ? newer_->index_of(key) : std::nullopt) {
+      rows_.put(history_key(newer_->generation(), *index), encode(HistoryEntry{std::move(key), std::move(value)}));
+    } else if (value) {
+      rows_.put(std::move(key), std::move(*value));
+    } else {
+      rows_.erase(std::move(key));
+    }
+    return {};
+  }
+
+  Rows& rows_;
+  const AtEnd end_;
+  const Span& span_;
+  const Generation last_;
+  const Touched* const newer_;
+  uint64_t index_;
+  std::unordered_set<std::string> added_;
+  Result<void> status_;
+};
+
+class Settler {
+ public:
+  Settler(const Span& span, const ReadRows& at_start, const ReadRows& at_end, Rows& out)
+      : span_(span), start_(at_start), end_(at_end), out_(out) {}
+
+  Result<void> run() {
+    // Where removed inodes were: of several names the least, as in apply().
+    for (const EntryPlace& place : span_.entries()) {
+      TRY(std::optional<Bytes> old, start_.get(entry_key(place.dir, place.cookie)));
+      if (!old) continue;
+      TRY(Entry e, decode_entry(*old));
+      auto [it, first] = places_.try_emplace(e.ino, place.dir, e.name);
+      if (!first) it->second = std::min(it->second, {place.dir, std::move(e.name)});
+    }
+    for (Ino ino : span_.inodes()) TRYV(settle(ino));
+    return {};
+  }
+
+ private:
+  Result<void> settle(Ino ino) {
+    TRY(std::optional<Inode> before, find_inode(start_, ino));
+    if (!before) return {};
+    TRY(std::optional<Inode> after, find_inode(end_, ino));
+    TRY(std::optional<Tombstone> tombstone, get_tombstone(end_, ino));
+    if (!after && !tombstone) return {};  // nobody knew it
+    const bool removed = before->nlink > 0 && (!after || after->nlink == 0);
+    if (before->nlink == 0 && !tombstone) return {};  // open here only, and nobody knew it
+
+    const Inode& root = after ? *after : tombstone->inode;
+    const Version version = after ? after->version : tombstone->map_version;
+    if (before->is_regular() && before->version != version) TRYV(keep_version(ino, *before, root, version));
+    if (removed) TRYV(put_tombstone(ino, *before, root, version));
+    return {};
+  }
+
+  Result<void> keep_version(Ino ino, const Inode& before, const Inode& root, Version version) {
+    FileExtents old(start_, ino, before), now(end_, ino, root);
+    VersionKeeper keeper(out_, ino, before.version, before.size);
+    for (uint64_t chunk : span_.chunks(ino)) {
+      TRY(Extents was, old.chunk(chunk));
+      TRY(Extents is, now.chunk(chunk));
+      if (was != is) TRYV(keeper.before_change(chunk, was));
+    }
+    keeper.finish(version);
+    return {};
+  }
+
+  Result<void> put_tombstone(Ino ino, const Inode& before, const Inode& root, Version version) {
+    Tombstone t;
+    t.inode = before;
+    t.inode.nlink = 0;
+    t.inode.parent = kRootIno;
+    t.inode.cookie = 0;
+    t.inode.has_xattrs = false;
+    t.inode.only = root.only;
+    t.inode.chunks = root.chunks;
+    t.inode.blocks = root.blocks;
+    t.map_version = version;
+    t.name = "removed";
+    if (auto it = places_.find(ino); it != places_.end()) {
+      t.inode.parent = it->second.first;
+      t.name = it->second.second;
+    }
+    if (before.has_xattrs) {
+      TRY(std::optional<Bytes> row, start_.get(xattr_key(ino)));
+      if (!row) return fail(Code::kCorrupt, "extended attributes are missing");
+      TRY(t.xattrs, decode_xattrs(*row));
+    }
+    out_.put(tombstone_key(ino), encode(t));
+    return {};
+  }
+
+  const Span& span_;
+  const ReadRows& start_;
+  const ReadRows& end_;
+  Rows& out_;
+  std::unordered_map<Ino, std::pair<Ino, std::string>> places_;
+};
+
+}  // namespace
+
+Result<ChangeSet> diff(const ReadRows& rows, Generation first, Generation last, const Touched* newer) {
+  TRY(Span span, Span::load(rows, first, last));
+  AtEnd at_end(rows, newer);
+  AtStart at_start(span, at_end);
+  return Differ(span, at_start, at_end).run();
+}
+
+Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer) {
+  TRY(Span span, Span::load(rows, first, last));
+  AtEnd at_end(rows, newer);
+  AtStart at_start(span, at_end);
+  LatePuts late(rows, span, last, newer);
+  TRYV(Settler(span, at_start, at_end, late).run());
+  return late.status();
+}
+
+}  // namespace coffer::model
