@@ -63,8 +63,9 @@ Outcome<void> refuse_existing(ObjectStore& store) {
   auto head = read_volume_head(store);
   if (!head && head.error().code() == Code::kNotFound) return {};
   if (head || head.error().code() == Code::kCorrupt || head.error().code() == Code::kTooNew)
-    return give_up(Exit::kBusy, store.describe() + " holds a coffer volume already",
-                   "coffer mount mounts it; for a new one choose another place.");
+    return give_up(Exit::kBusy,
+                   store.describe() + (head ? " holds a coffer volume" : " has an object 'coffer'") + " already",
+                   "If it is a volume, coffer mount mounts it; for a new one choose another place.");
   return give_up(Failure(head.error()));
 }
 

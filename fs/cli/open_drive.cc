@@ -25,6 +25,7 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   TRY(drive.replica, Replica::open(v.directory.replica_path(), std::move(keys), options));
   drive.synchronizer =
       std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, SyncOptions{});
+  TRYV(drive.synchronizer->start());
   TRY(bool has_root, drive.replica->has_root());
   if (!has_root) {
     if (auto loaded = drive.synchronizer->load_first(stop); !loaded) return give_up(Failure(loaded.error()));
@@ -32,7 +33,6 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
     // Nobody has published anything yet: coffer init was cut short, and we finish what it began.
     if (!has_root) TRYV(drive.replica->make_root());
   }
-  TRYV(drive.synchronizer->start());
   return {};
 }
 

@@ -44,6 +44,10 @@ Outcome<VolumeHead> find_volume(ObjectStore& store) {
   if (head.error().code() == Code::kNotFound)
     return give_up(Exit::kNotAVolume, store.describe() + " is not a coffer volume",
                    "Check the address; coffer init makes a volume there.");
+  // Its first object is that of another program, or cut short: what is under it may still be a volume.
+  if (head.error().code() == Code::kCorrupt)
+    return give_up(Exit::kNotAVolume, head.error().what(),
+                   "Check the address. If it was a volume, a device that has mounted it still can.");
   return give_up(Failure(head.error()));
 }
 

@@ -1,0 +1,54 @@
+#include "fs/cli/status_json.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace coffer::cli {
+namespace {
+
+using nlohmann::json;
+
+TEST(StatusJson, HasWhatThePageSays) {
+  SyncStatus status;
+  status.waiting_bytes = 5 << 20;
+  status.waiting_changes = 3;
+  status.upload_rate = 1 << 20;
+  DeviceStatus device;
+  device.name = "laptop";
+  device.when = WallTime{1'000'000'000};
+  device.self = true;
+  status.devices = {device};
+  status.problems = {{"it rains", "Take an umbrella.", WallTime{0}}};
+  json out = status_json(status, WallTime{61'000'000'000});
+  EXPECT_EQ(out["waiting"]["bytes"], 5u << 20);
+  EXPECT_EQ(out["devices"][0]["age_seconds"], 60.0);
+  EXPECT_TRUE(out["last_published"].is_null());
+
+  std::string text = status_text(out);
+  EXPECT_NE(text.find("5.0 MiB in 3 changes, 1.0 MiB/s, 5 s left"), std::string::npos) << text;
+  EXPECT_NE(text.find("laptop (this one), last record 1 min 0 s ago"), std::string::npos) << text;
+  EXPECT_NE(text.find("it rains"), std::string::npos);
+  EXPECT_NE(text.find("Take an umbrella."), std::string::npos);
+}
+
+TEST(StatusJson, TextSurvivesAnyJson) {
+  for (const char* text : {"{}", "{\"devices\":5,\"problems\":{\"a\":1},\"waiting\":[]}",
+                           "{\"devices\":[1,null,{}],\"problems\":[{}],\"online\":\"yes\"}"})
+    EXPECT_FALSE(status_text(json::parse(text)).empty());
+}
+
+TEST(StatusJson, NamesCannotCommandTheTerminal) {
+  json status = {{"devices", {{{"name", "evil\x1b[2J\nname"}}}}};
+  std::string text = status_text(status);
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
+TEST(StatusJson, RatesThatAreNoNumbersBecomeZero) {
+  SyncStatus status;
+  status.upload_rate = std::nan("");
+  EXPECT_EQ(status_json(status, {})["upload_rate"], 0.0);
+}
+
+}  // namespace
+}  // namespace coffer::cli

@@ -1,0 +1,94 @@
+# Sourced by the tests beside it. Each is called with the program to test, works in a directory of its own, and leaves
+# nothing behind: no mount, no process, no file.
+# shellcheck shell=bash
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+coffer=$(realpath "${1:?usage: $0 COFFER-PROGRAM}")
+shift
+
+skip() {
+  echo "SKIPPED: $*" >&2
+  exit 77
+}
+[ -c /dev/fuse ] || skip "no /dev/fuse"
+[ "$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || skip "neither root nor fusermount3"
+
+work=$(mktemp -d /tmp/cofXXXXXX)
+export HOME=$work/home XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config COFFER_RUNTIME_DIR=$work/run
+export COFFER_TEST_KDF=fast COFFER_PASSPHRASE_FILE=$work/passphrase
+unset COFFER_STATE_DIR COFFER_PASSPHRASE_COMMAND COFFER_CA_FILE COFFER_CONFIG || true
+mkdir -p "$HOME"
+(umask 077 && echo 'correct horse battery staple' >"$COFFER_PASSPHRASE_FILE")
+git config --global user.name Tester
+git config --global user.email tester@localhost
+git config --global init.defaultBranch main
+git config --global --add safe.directory '*'
+
+servers=()
+mounts_here() { awk -v under="$work/" '$2 ~ "^" under { print $2 }' /proc/self/mounts; }
+clean_up() {
+  local status=$? dir server
+  set +e
+  cd /
+  if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+    echo "--- failed with $status; the end of the daemons' logs:" >&2
+    tail -n 15 "$work"/*/coffer/*/log "$work"/*/*/log 2>/dev/null >&2
+  fi
+  for dir in $(mounts_here); do
+    timeout 20 "$coffer" unmount --now --lazy --quiet "$dir" >/dev/null 2>&1 || umount -l "$dir"
+  done
+  for server in "${servers[@]}"; do "$here/../servers/$server.sh" stop "$work/$server"; done
+  rm -rf "$work"
+  exit "$status"
+}
+trap clean_up EXIT
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+# expect CODE COMMAND...: it must end with this code. What it said is in $said.
+expect() {
+  local wanted=$1 got=0
+  shift
+  said=$("$@" 2>&1) || got=$?
+  [ "$got" = "$wanted" ] || fail "'$*' ended with $got instead of $wanted: $said"
+}
+
+mount_on() {  # STORE DIR OPTIONS...
+  mkdir -p "$2"
+  "$coffer" mount "$@"
+}
+
+daemon_of() { "$coffer" status --json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])'; }
+waiting_bytes() { "$coffer" status --json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["waiting"]["bytes"])'; }
+
+wait_for_end() {  # PID
+  local _
+  for _ in $(seq 300); do
+    [ -d "/proc/$1" ] || return 0
+    sleep 0.1
+  done
+  fail "process $1 does not end"
+}
+
+# start_server NAME: a store on loopback. Sets `store`, and `store_options` for every command that takes a store.
+start_server() {
+  local line status=0 word
+  line=$("$here/../servers/$1.sh" start "$work/$1") || status=$?
+  [ "$status" != 77 ] || skip "$1 is not installed"
+  [ "$status" = 0 ] || fail "$1 does not start"
+  servers+=("$1")
+  local -A said_by=()
+  for word in $line; do said_by[${word%%=*}]=${word#*=}; done
+  store=${said_by[url]}/volume
+  store_options=(--ca-file "${said_by[ca]}")
+  if [ -n "${said_by[endpoint]:-}" ]; then
+    store_options+=(--endpoint "${said_by[endpoint]}" --path-style --region "${said_by[region]}")
+    export AWS_ACCESS_KEY_ID=${said_by[access_key]} AWS_SECRET_ACCESS_KEY=${said_by[secret_key]}
+  else
+    (umask 077 && echo "machine 127.0.0.1 login ${said_by[user]} password ${said_by[password]}" >"$HOME/.netrc")
+  fi
+}

@@ -1,0 +1,44 @@
+#!/bin/bash
+# The main job: a volume on STORE (directory, ceph-rgw, lighttpd-dav); a git clone of 1,200 files; sync; unmount. Another
+# device mounts it and finds a clean repository and the same tree.
+# usage: main_job.sh COFFER STORE
+. "$(dirname "$0")/common.sh"
+kind=$1
+if [ "$kind" = directory ]; then
+  store=$work/store store_options=()
+else
+  start_server "$kind"
+fi
+
+"$here/make_repository.py" "$work/origin" 1200
+[ "$(git -C "$work/origin" ls-files | wc -l)" -ge 1000 ] || fail "the repository is too small"
+
+"$coffer" init "$store" --recovery-key-file "$work/recovery" "${store_options[@]}"
+[ "$(stat -c %a "$work/recovery")" = 600 ] || fail "others may read the recovery key"
+mount_on "$store" "$work/here" "${store_options[@]}"
+git clone -q "file://$work/origin" "$work/here/clone"
+git -C "$work/here/clone" fsck --full --strict
+"$coffer" sync "$work/here"
+[ "$(waiting_bytes "$work/here")" = 0 ] || fail "something still waits after sync"
+"$here/tree_digest.py" "$work/here" >"$work/here.digest"
+"$coffer" status "$work/here"
+pid=$(daemon_of "$work/here")
+"$coffer" unmount "$work/here"
+[ ! -d "/proc/$pid" ] || wait_for_end "$pid"
+
+mount_on "$store" "$work/there" --state-dir "$work/state2" --device-name second "${store_options[@]}"
+"$here/tree_digest.py" "$work/there" >"$work/there.digest"
+diff "$work/here.digest" "$work/there.digest" || fail "the trees differ"
+git -C "$work/there/clone" fsck --full --strict
+[ -z "$(git -C "$work/there/clone" status --porcelain)" ] || fail "git status is not clean there"
+echo 'from the second device' >"$work/there/note"
+"$coffer" unmount "$work/there"
+
+# And back: the first device sees what the second wrote.
+mount_on "$store" "$work/here" "${store_options[@]}"
+for _ in $(seq 100); do
+  [ -e "$work/here/note" ] && break
+  sleep 0.1
+done
+grep -q 'from the second device' "$work/here/note" || fail "the second device's file is not here"
+"$coffer" unmount "$work/here"
