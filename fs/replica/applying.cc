@@ -4,6 +4,7 @@
 
 #include "crypto/random.h"
 #include "fs/model/diff.h"
+#include "fs/model/remains.h"
 #include "fs/replica/impl.h"
 
 namespace coffer {
@@ -175,23 +176,15 @@ Result<void> Replica::set_stable(uint64_t stamp) {
   std::vector<Generation> done;
   for (const auto& [last, applied] : r.applied) {
     if (applied.record.stamp > stamp) break;
-    for (Generation g = applied.first; g <= applied.last; ++g) {
-      // A tombstone that this generation made serves nobody any more: whoever could refer to the inode has spoken.
-      TRY(auto history, model::history_of(tx, g));
-      for (const model::HistoryEntry& h : history) {
-        if (h.key.bytes[0] != 'T' || h.before) continue;
-        Ino ino = 0;
-        for (char c : std::string_view(h.key.bytes).substr(1)) ino = ino << 8 | static_cast<uint8_t>(c);
-        TRY(auto living, tx.get(model::inode_key(ino)));
-        TRY(auto tombstone, tx.get(model::tombstone_key(ino)));
-        if (!living && tombstone) TRYV(model::drop_tombstone(tx, ino));
-      }
-      TRYV(model::drop_history(tx, g));
-    }
-    tx.erase(applied_key(last));
     done.push_back(last);
   }
   if (done.empty()) return {};
+  TRYV(model::forget(tx, done.back()));
+  for (Generation last : done) {
+    const AppliedRecord& applied = r.applied.at(last);
+    for (Generation g = applied.first; g <= applied.last; ++g) TRYV(model::drop_history(tx, g));
+    tx.erase(applied_key(last));
+  }
   auto puts = tx.take();
   r.commit(puts);
   for (Generation g : done) r.applied.erase(g);

@@ -94,7 +94,7 @@ Result<std::optional<Frozen>> Replica::freeze() {
   Impl& r = *impl_;
   TRYV(r.seal_everything());
   Frozen frozen;
-  bool no_orphans;
+  bool may_drop;
   std::vector<ObjectId> before_cut;
   {
     ExclusiveLock generation(r.freeze);
@@ -107,13 +107,17 @@ Result<std::optional<Frozen>> Replica::freeze() {
       r.touched.emplace(next.open);
     }
     r.pending_told = false;
-    no_orphans = r.orphans.empty();
-    std::vector<ObjectId> closed = r.packs->rotate();
-    MutexLock unsent_lock(r.unsent_mutex);
-    for (const ObjectId& id : closed) {
+    // What is unlinked and still open may be read from a pack that nothing pending names; and the packs of a record that is
+    // still on its way belong to it.
+    TRY(auto outgoing_row, r.table->get(outgoing_key()));
+    may_drop = r.orphans.empty() && !outgoing_row;
+    std::vector<std::pair<ObjectId, uint64_t>> closed;
+    for (const ObjectId& id : r.packs->rotate()) {
       auto size = r.packs->size(id);
-      r.unsent[id] = size ? *size : 0;
+      closed.emplace_back(id, size ? *size : 0);
     }
+    MutexLock unsent_lock(r.unsent_mutex);
+    r.unsent.insert(closed.begin(), closed.end());
     for (const auto& [id, size] : r.unsent) before_cut.push_back(id);
     frozen.first = r.generations.first_pending;
     frozen.last = r.generations.open - 1;
@@ -122,16 +126,16 @@ Result<std::optional<Frozen>> Replica::freeze() {
   FrozenRows rows(r.state, *r.table, r.touched);
   TRY(frozen.changes, model::diff(rows, frozen.first, frozen.last, nullptr));
   TRY(frozen.packs, r.packs_for(frozen.changes, rows));
-  // Packs that nothing pending refers to any more go without ever having been uploaded; but what is unlinked and still
-  // open may be read from them.
-  if (no_orphans) {
+  // Packs that nothing pending refers to any more go without ever having been uploaded.
+  if (may_drop) {
     for (const ObjectId& id : before_cut) {
       bool needed =
           std::any_of(frozen.packs.begin(), frozen.packs.end(), [&](const Frozen::Pack& p) { return p.id == id; });
       if (needed) continue;
+      Lsn died = r.journal->last_lsn();
       MutexLock lock(r.unsent_mutex);
       r.unsent.erase(id);
-      r.dead.emplace_back(r.journal->last_lsn(), id);
+      r.dead.emplace_back(died, id);
     }
   }
   if (frozen.changes.empty()) {
@@ -158,11 +162,14 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
     ExclusiveLock lock(r.state);
     if (r.generations.first_pending != frozen.first || r.generations.open <= frozen.last)
       return fail(Code::kStale, "what was frozen has been redone on top of news");
+    model::PlainTransaction tx(*r.table);
+    TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
     ReplicaState next{frozen.last + 1, r.generations.open};
     AppliedRecord applied{frozen.first, frozen.last, record};
-    RowPut puts[] = {{state_key(), encode(next)},
-                     {applied_key(frozen.last), encode(applied)},
-                     {outgoing_key(), encode(Outgoing{key, to_bytes(sealed)})}};
+    tx.put(state_key(), encode(next));
+    tx.put(applied_key(frozen.last), encode(applied));
+    tx.put(outgoing_key(), encode(Outgoing{key, to_bytes(sealed)}));
+    auto puts = tx.take();
     lsn = r.commit(puts);
     r.generations = next;
     r.applied[frozen.last] = std::move(applied);

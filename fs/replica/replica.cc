@@ -98,13 +98,15 @@ Result<void> Replica::Impl::recover() {
 
   // A local pack whose place in the store is not known is unsent.
   TRY(auto local, packs->local_packs());
-  MutexLock unsent_lock(unsent_mutex);
+  std::map<ObjectId, uint64_t> found;
   for (const ObjectId& id : local) {
     TRY(auto place, table->get(place_key(id)));
     if (place) continue;
     TRY(uint64_t size, packs->size(id));
-    unsent[id] = size;
+    found[id] = size;
   }
+  MutexLock unsent_lock(unsent_mutex);
+  unsent = std::move(found);
   return {};
 }
 
@@ -119,7 +121,6 @@ Result<void> Replica::Impl::commit_rows() {
     TRYV(table->commit_frozen());
     TRYV(journal->release(table->committed_lsn()));
     TRYV(remove_dead_packs());
-    MutexLock lock(work_mutex);
     work_done.notify_all();
     if (table->uncommitted_bytes() < kCommitFrom) break;
   }
@@ -129,9 +130,10 @@ Result<void> Replica::Impl::commit_rows() {
 Result<void> Replica::Impl::remove_dead_packs() {
   std::vector<ObjectId> ripe;
   {
+    Lsn committed = table->committed_lsn();
     MutexLock lock(unsent_mutex);
     std::erase_if(dead, [&](const auto& d) {
-      if (d.first > table->committed_lsn()) return false;
+      if (d.first > committed) return false;
       ripe.push_back(d.second);
       return true;
     });
@@ -210,13 +212,13 @@ void Replica::Impl::seal_loop(std::stop_token stop) {
 }
 
 Result<void> Replica::Impl::throttle() {
-  if (table->uncommitted_bytes() < options.uncommitted_limit) return {};
-  MutexLock lock(work_mutex);
-  while (!stopping && table->uncommitted_bytes() > options.uncommitted_limit) {
+  while (table->uncommitted_bytes() > options.uncommitted_limit) {
+    MutexLock lock(work_mutex);
+    if (stopping) break;
     if (disk_trouble) return fail(*disk_trouble);
     commit_wanted = true;
     work_wake.notify_all();
-    work_done.wait_for(work_mutex, std::chrono::milliseconds(100));
+    work_done.wait_for(work_mutex, std::chrono::milliseconds(20));  // bounded: a notification can come before we wait
   }
   return {};
 }

@@ -1,3 +1,6 @@
+// The plain and the 64 bit functions are two symbols only without this; both have to be met here.
+#undef _FILE_OFFSET_BITS
+
 #include "tests/crash/disk_trace.h"
 
 #include <dlfcn.h>
@@ -94,6 +97,14 @@ void record_write(Recorder& r, const OpenFile& f, uint64_t offset, const void* d
                       std::string(static_cast<const char*>(data), size), f.dsync});
 }
 
+// The `n` bytes of a vector that were written.
+std::string gather(const struct iovec* parts, int count, ssize_t n) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len);
+  all.resize(static_cast<size_t>(n));
+  return all;
+}
+
 // After an allocation: the size that the file has now. A growth, so it clears nothing.
 void record_growth(Recorder& r, const OpenFile& f, int fd) {
   struct stat st;
@@ -123,6 +134,12 @@ std::vector<TraceEvent> stop_trace() {
   r.open.clear();
   r.names.clear();
   return std::exchange(r.events, {});
+}
+
+std::string describe(const TraceEvent& e) {
+  static constexpr const char* kNames[] = {"create", "rename", "unlink", "mkdir", "write", "truncate", "sync", "syncdir", "mark"};
+  return std::string(kNames[static_cast<int>(e.kind)]) + " file " + std::to_string(e.file) + " " + e.path + " " + e.to +
+         " at " + std::to_string(e.offset) + " size " + std::to_string(e.data.size()) + (e.pinned ? " pinned" : "");
 }
 
 namespace {
@@ -310,15 +327,28 @@ ssize_t write(int fd, const void* data, size_t size) {
     static auto real = ct::next<ssize_t (*)(int, const struct iovec*, int, OFF)>(#NAME); \
     return ct::traced(fd, [&] { return real(fd, parts, count, offset); },              \
                       [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {             \
-                        std::string all;                                               \
-                        for (int i = 0; i < count; ++i)                                \
-                          all.append(static_cast<const char*>(parts[i].iov_base), parts[i].iov_len); \
-                        all.resize(static_cast<size_t>(n));                            \
+                        std::string all = ct::gather(parts, count, n);                 \
                         ct::record_write(r, f, static_cast<uint64_t>(offset), all.data(), all.size()); \
                       });                                                              \
   }
 TRACED_VECTOR(pwritev, off_t)
 TRACED_VECTOR(pwritev64, off64_t)
+
+ssize_t writev(int fd, const struct iovec* parts, int count) {
+  static auto real = ct::next<ssize_t (*)(int, const struct iovec*, int)>("writev");
+  off_t at = -1;
+  return ct::traced(
+      fd,
+      [&] {
+        ssize_t n = real(fd, parts, count);
+        if (n > 0) at = ::lseek(fd, 0, SEEK_CUR) - n;
+        return n;
+      },
+      [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {
+        std::string all = ct::gather(parts, count, n);
+        ct::record_write(r, f, static_cast<uint64_t>(at), all.data(), all.size());
+      });
+}
 
 #define TRACED_SYNC(NAME)                                                                        \
   int NAME(int fd) {                                                                             \

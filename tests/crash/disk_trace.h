@@ -29,6 +29,8 @@ void start_trace(const std::string& directory);
 void mark(uint64_t number);
 std::vector<TraceEvent> stop_trace();
 
+std::string describe(const TraceEvent& event);
+
 // Writes to `directory` (made, empty) what the disk could hold had the power failed right after the first `count` events.
 void make_crash_image(const std::vector<TraceEvent>& events, size_t count, std::mt19937_64& rng,
                       const std::string& directory);

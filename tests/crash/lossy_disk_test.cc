@@ -10,12 +10,15 @@
 #include <random>
 #include <set>
 
+#include "base/fd.h"
 #include "crypto/random.h"
 #include "fs/replica/replica.h"
 #include "tests/crash/disk_trace.h"
 
 namespace coffer {
 namespace {
+
+[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
 
 using model::FileType;
 using model::kRootIno;
@@ -137,7 +140,7 @@ class Workload {
       ok(size);
       places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
     }
-    // (The packs stay here: with places they may be fetched again, so they are kept out of the rows until the end.)
+    ok(replica_.packs_uploaded(places));
     OrderedRecord record;
     record.stamp = ++stamp_;
     record.log = log_;
@@ -244,7 +247,12 @@ TEST(LossyDisk, EveryAcknowledgedStepSurvivesPowerLossAtAnyPoint) {
       std::string image = base + "/image";
       testing::make_crash_image(events, count, rng, image);
       check_image(keys, image, history, acknowledged, begun);
-      if (::testing::Test::HasFailure()) return;  // leaves the image to look at
+      if (::testing::Test::HasFailure()) {  // leaves the image to look at, with the events that led to it
+        std::string text;
+        for (size_t k = 0; k < events.size(); ++k) text += std::to_string(k) + " " + testing::describe(events[k]) + "\n";
+        (void)write_file_durably(base + "/events", as_bytes(text));
+        GTEST_FAIL() << "see " << base;
+      }
       std::filesystem::remove_all(image);
     }
     std::filesystem::remove_all(base);

@@ -14,6 +14,8 @@
 namespace coffer {
 namespace {
 
+[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
+
 using model::FileType;
 using model::kRootIno;
 
