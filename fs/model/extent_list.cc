@@ -44,6 +44,7 @@ Extents patched(std::span<const Extent> list, std::span<const Patch> patches, ui
   out.reserve(list.size() + patches.size() + 1);
   auto it = list.begin();
   auto copy = [&](uint64_t from, uint64_t to) {
+    if (from >= to) return;
     while (it != list.end() && it->end() <= from) ++it;
     for (; it != list.end() && it->offset < to; ++it) {
       append(out, part_of(*it, from, to));

@@ -128,7 +128,7 @@ class FaultFinder {
     const Inode& i = s.inode;
     if (ino == 0) fault(ino, "it has the number of nothing");
     TRY(std::optional<Bytes> alias, rows_.get(alias_key(ino)));
-    if (alias) fault(ino, "another is said to have taken its place");
+    if (alias && i.nlink > 0) fault(ino, "another is said to have taken its place");
     TRY(std::optional<Bytes> tombstone, rows_.get(tombstone_key(ino)));
     if (tombstone && i.nlink > 0) fault(ino, "it has a tombstone, and lives");
     if (ino == kRootIno) {

@@ -94,6 +94,51 @@ Result<void> drop_tombstone(Rows& rows, Ino ino) {
   return erase_extents(rows, ino, t->inode);
 }
 
+Result<std::optional<Orphan>> lift_orphan(const ReadRows& rows, Ino ino) {
+  TRY(std::optional<Bytes> row, rows.get(inode_key(ino)));
+  if (!row) return std::nullopt;
+  Orphan orphan;
+  orphan.ino = ino;
+  TRY(orphan.inode, decode_inode(*row));
+  if (orphan.inode.nlink > 0) return std::nullopt;
+  TRY(orphan.extents, FileExtents(rows, ino, orphan.inode).read(0, kSizeMax));
+  TRY(orphan.xattrs, list_xattrs(rows, ino));
+  return orphan;
+}
+
+Result<bool> put_orphan(Rows& rows, const Orphan& orphan) {
+  const Ino ino = orphan.ino;
+  TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
+  TRY(std::optional<Bytes> row, rows.get(inode_key(ino)));
+  Inode present;
+  Version present_version = 0;
+  if (row) {
+    TRY(present, decode_inode(*row));
+    if (present.nlink > 0) return false;
+    present_version = present.version;
+  } else if (t) {
+    present = t->inode;
+    present_version = t->map_version;
+  }
+  Inode inode = orphan.inode;
+  inode.only = present.only;
+  inode.chunks = present.chunks;
+  inode.blocks = present.blocks;
+  inode.has_xattrs = present.has_xattrs;
+  // The tombstone still needs what the extents were.
+  const bool keep = t && inode.is_regular() && present_version != inode.version;
+  VersionKeeper keeper(rows, ino, present_version, present.size);
+  ExtentEdit edit(rows, ino, inode, keep ? &keeper : nullptr);
+  std::vector<Patch> all{{0, kSizeMax, nullptr}};
+  TRYV(edit.assign(all));
+  TRYV(edit.assign(patches(orphan.extents)));
+  TRYV(edit.finish());
+  if (keep) keeper.finish(inode.version);
+  put_xattrs(rows, ino, inode, orphan.xattrs);
+  put_inode(rows, ino, inode);
+  return true;
+}
+
 bool VersionKeeper::kept(uint64_t chunk) const {
   auto run = next_elsewhere(displaced_, chunk);
   return (run && *run == chunk) || find_here(displaced_, chunk) != nullptr;

@@ -38,6 +38,19 @@ Result<void> bury(Rows& rows, Ino ino, const Inode& inode, Ino dir = 0, std::str
 // Forgets a removed inode for good, with all its extents and displaced versions. Nothing happens when it has none.
 Result<void> drop_tombstone(Rows& rows, Ino ino);
 
+// What is unlinked and still open here, and may have changed since, taken out of the rows: pending changes are undone and
+// made again when news arrives, but no change tells of such an inode, since it is nobody else's business.
+struct Orphan {
+  Ino ino = 0;
+  Inode inode;
+  Extents extents;
+  std::vector<Xattr> xattrs;
+};
+// nullopt: there is no such inode, or it has links.
+Result<std::optional<Orphan>> lift_orphan(const ReadRows& rows, Ino ino);
+// Puts it back as it was, beside its tombstone if it has one. False, and nothing happens: it has links again.
+Result<bool> put_orphan(Rows& rows, const Orphan& orphan);
+
 // --- displaced versions
 // Keeps what an edit of a file's contents replaces. Used as: make it, edit with it as observer, finish.
 class VersionKeeper : public ChunkObserver {
