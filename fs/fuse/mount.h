@@ -12,13 +12,14 @@
 namespace coffer {
 
 struct MountOptions {
-  std::string directory;      // the mount point: exists, is empty or at least a directory
-  std::string source;         // what /proc/mounts shows as the device, e.g. "coffer:s3://bucket"
-  bool allow_other = false;   // also turns on default_permissions for everybody (always on)
+  std::string directory;        // the mount point: exists, is empty or at least a directory
+  std::string source;           // what /proc/mounts shows as the device, e.g. "coffer:s3://bucket"
+  std::string state_directory;  // statfs shows the free space of the file system that this directory is on
+  bool allow_other = false;  // everybody on the machine may use it, as modes and ACLs allow (which are always checked)
   bool read_only = false;
-  bool own_files = false;     // mounted by an ordinary user: every file shows as his
-  uint32_t uid = 0, gid = 0;  // whose
-  std::vector<std::string> fuse_options;  // passed through (-o)
+  bool own_files = false;                     // mounted by an ordinary user: every file shows as his
+  uint32_t uid = 0, gid = 0;                  // whose
+  std::vector<std::string> fuse_options;      // passed through (-o)
   std::function<Result<void>()> remote_sync;  // set under fsync=remote: fsync also waits for this
 };
 

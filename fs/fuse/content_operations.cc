@@ -1,0 +1,93 @@
+#include "fs/fuse/content_operations.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "fs/fuse/attribute_operations.h"
+#include "fs/fuse/wire.h"
+
+namespace coffer::fuse {
+
+namespace {
+
+// Whoever holds a file that news has changed keeps what the kernel has cached of it; more of that version cannot be had.
+Result<Ino> contents_of(FileSystem& fs, fuse_ino_t id) {
+  auto [ino, superseded] = fs.nodes.resolve(id);
+  if (superseded) return fail(Code::kStale, "the file was changed elsewhere");
+  return ino;
+}
+
+// Everything is durable here; under fsync=remote, the store is still to be waited for.
+Result<Later> synced(FileSystem& fs, fuse_req_t req) {
+  if (fs.remote_syncs)
+    fs.remote_syncs->add(req);
+  else
+    send(fs, req, Done{});
+  return Later{};
+}
+
+}  // namespace
+
+Result<OpenReply> open(FileSystem& fs, fuse_req_t, fuse_ino_t, fuse_file_info* file) {
+  OpenReply reply{*file, fs.no_open};
+  reply.file.keep_cache = 1;
+  return reply;
+}
+
+Result<Later> read(FileSystem& fs, fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_info*) {
+  TRY(Ino ino, contents_of(fs, id));
+  size = std::min(size, ReadBuffers::kSize);
+  auto buffer = fs.buffers.take();
+  auto from = static_cast<uint64_t>(offset);
+  TRY(Replica::ReadOutcome outcome, fs.replica.read(ino, from, MutableBytes(buffer.data(), size)));
+  if (outcome.missing.empty())
+    send(fs, req, ReadReply{std::move(buffer), outcome.bytes});
+  else
+    fs.parked.park(req, ino, from, size, std::move(outcome.missing));
+  return Later{};
+}
+
+Result<WrittenReply> write(FileSystem& fs, fuse_req_t, fuse_ino_t id, const char* data, size_t size, off_t offset,
+                           fuse_file_info*) {
+  TRY(Ino ino, contents_of(fs, id));
+  if (request_kills_privileges()) TRYV(kill_privileges(fs, ino));
+  BytesView bytes(reinterpret_cast<const uint8_t*>(data), size);
+  TRYV(fs.replica.write(ino, static_cast<uint64_t>(offset), bytes, fs.writeback));
+  return WrittenReply{size};
+}
+
+Result<Later> fsync(FileSystem& fs, fuse_req_t req, fuse_ino_t id, int, fuse_file_info*) {
+  TRYV(fs.replica.sync_file(fs.nodes.resolve(id).ino));
+  return synced(fs, req);
+}
+
+Result<Later> fsyncdir(FileSystem& fs, fuse_req_t req, fuse_ino_t, int, fuse_file_info*) {
+  TRYV(fs.replica.sync_all(false));
+  return synced(fs, req);
+}
+
+Result<Done> fallocate(FileSystem& fs, fuse_req_t, fuse_ino_t id, int mode, off_t offset, off_t length,
+                       fuse_file_info*) {
+  constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  if ((mode & ~kKnown) != 0) return fail(Code::kUnsupported, "fallocate mode");
+  if (offset < 0 || length <= 0) return fail(Code::kInvalid, "fallocate range");
+  TRY(Ino ino, contents_of(fs, id));
+  auto from = static_cast<uint64_t>(offset), count = static_cast<uint64_t>(length);
+  if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) TRYV(fs.replica.punch_hole(ino, from, count));
+  if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRYV(fs.replica.allocate(ino, from, count));
+  return Done{};
+}
+
+Result<OffsetReply> lseek(FileSystem& fs, fuse_req_t, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
+  TRY(Ino ino, contents_of(fs, id));
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(Code::kInvalid, "lseek whence");
+  auto from = static_cast<uint64_t>(offset);
+  auto found = whence == SEEK_DATA ? fs.replica.seek_data(ino, from) : fs.replica.seek_hole(ino, from);
+  if (!found) return fail(found.error());
+  return OffsetReply{static_cast<off_t>(*found)};
+}
+
+}  // namespace coffer::fuse

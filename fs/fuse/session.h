@@ -1,0 +1,47 @@
+// One connection to the kernel: mounting, serving, unmounting.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "fs/fuse/file_system.h"
+#include "fs/fuse/invalidator.h"
+
+struct fuse_session;
+
+namespace coffer::fuse {
+
+// Thread-safe once made.
+class Session : public KernelCaches {
+ public:
+  // As Mount::mount(). `fs` outlives the session.
+  static Result<std::unique_ptr<Session>> mount(FileSystem& fs);
+  ~Session() override;
+
+  // As Mount::serve() and Mount::unmount().
+  Result<void> serve();
+  Result<void> unmount(bool lazy);
+
+  void drop_name(NodeId dir, const std::string& name) override;
+  void expire_name(NodeId dir, const std::string& name) override;
+  void wait_for_lookups(NodeId dir) override;
+  void drop_attributes(NodeId id) override;
+  void drop_listing(NodeId dir) override;
+
+ private:
+  struct Destroy {
+    void operator()(fuse_session* session) const;
+  };
+
+  explicit Session(FileSystem& fs) : fs_(fs) {}
+  void work();
+
+  FileSystem& fs_;
+  std::string directory_;     // canonical
+  std::string abort_switch_;  // a file of the kernel's that ends the connection
+  std::unique_ptr<fuse_session, Destroy> session_;
+  std::atomic<bool> serving_{false};
+};
+
+}  // namespace coffer::fuse

@@ -1,0 +1,68 @@
+// What the kernel asks, and what it costs.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+namespace coffer::fuse {
+
+enum class Upcall : uint8_t {
+  kLookup,
+  kForget,
+  kGetattr,
+  kSetattr,
+  kReadlink,
+  kMknod,
+  kMkdir,
+  kUnlink,
+  kRmdir,
+  kSymlink,
+  kRename,
+  kLink,
+  kOpen,
+  kRead,
+  kWrite,
+  kFsync,
+  kOpendir,
+  kReaddir,
+  kReaddirplus,
+  kFsyncdir,
+  kStatfs,
+  kSetxattr,
+  kGetxattr,
+  kListxattr,
+  kRemovexattr,
+  kCreate,
+  kFallocate,
+  kLseek,
+  kCount,
+};
+
+// "lookup", "readdirplus", ...
+std::string_view to_string(Upcall upcall);
+
+// Thread-safe. One system call (the thread's CPU clock) for each upcall.
+class UpcallMeter {
+ public:
+  // Counts one call, and charges it with all CPU time that this thread used since its last call of charge(): with the
+  // reading of the request and the reply as well, as the whole of a worker's work is upcalls.
+  void charge(Upcall upcall);
+  // CPU time that another thread spent on an upcall that charge() has counted.
+  void charge_rest(Upcall upcall);
+
+  uint64_t calls(Upcall upcall) const { return of(upcall).calls.load(std::memory_order_relaxed); }
+  uint64_t cpu_ns(Upcall upcall) const { return of(upcall).cpu_ns.load(std::memory_order_relaxed); }
+
+ private:
+  struct alignas(64) Cell {
+    std::atomic<uint64_t> calls{0}, cpu_ns{0};
+  };
+  const Cell& of(Upcall upcall) const { return cells_[static_cast<size_t>(upcall)]; }
+  Cell& of(Upcall upcall) { return cells_[static_cast<size_t>(upcall)]; }
+
+  std::array<Cell, static_cast<size_t>(Upcall::kCount)> cells_;
+};
+
+}  // namespace coffer::fuse

@@ -1,0 +1,86 @@
+#include "fs/fuse/wire.h"
+
+#include <linux/fuse.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+
+namespace coffer::fuse {
+
+namespace {
+
+thread_local bool kills_privileges = false;
+thread_local uint64_t init_request = 0;  // its unique number, when the kernel offers what we want
+
+void look_at(const uint8_t* message, size_t size) {
+  kills_privileges = false;
+  fuse_in_header header;
+  if (size < sizeof header) return;
+  std::memcpy(&header, message, sizeof header);
+  const uint8_t* body = message + sizeof header;
+  size_t body_size = size - sizeof header;
+  switch (header.opcode) {
+    case FUSE_WRITE: {
+      fuse_write_in in;
+      if (body_size < sizeof in) return;
+      std::memcpy(&in, body, sizeof in);
+      kills_privileges = (in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+      return;
+    }
+    case FUSE_SETATTR: {
+      fuse_setattr_in in;
+      if (body_size < sizeof in) return;
+      std::memcpy(&in, body, sizeof in);
+      kills_privileges = (in.valid & FATTR_KILL_SUIDGID) != 0;
+      return;
+    }
+    case FUSE_INIT: {
+      fuse_init_in in{};
+      std::memcpy(&in, body, body_size < sizeof in ? body_size : sizeof in);
+      if ((in.flags & FUSE_HANDLE_KILLPRIV_V2) != 0) init_request = header.unique;
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+void amend_init_reply(iovec* iov, int count) {
+  constexpr size_t kFlagsEnd = offsetof(fuse_init_out, flags) + sizeof(fuse_init_out::flags);
+  fuse_out_header header;
+  if (count < 2 || iov[0].iov_len < sizeof header || iov[1].iov_len < kFlagsEnd) return;
+  std::memcpy(&header, iov[0].iov_base, sizeof header);
+  if (header.unique != init_request || header.error != 0) return;
+  init_request = 0;
+  auto* flags = static_cast<uint8_t*>(iov[1].iov_base) + offsetof(fuse_init_out, flags);
+  uint32_t value;
+  std::memcpy(&value, flags, sizeof value);
+  value |= FUSE_HANDLE_KILLPRIV_V2;
+  std::memcpy(flags, &value, sizeof value);
+}
+
+ssize_t read_message(int fd, void* buffer, size_t size, void*) {
+  ssize_t n = ::read(fd, buffer, size);
+  if (n > 0) look_at(static_cast<const uint8_t*>(buffer), static_cast<size_t>(n));
+  return n;
+}
+
+ssize_t write_message(int fd, iovec* iov, int count, void*) {
+  if (init_request != 0) [[unlikely]]
+    amend_init_reply(iov, count);
+  return ::writev(fd, iov, count);
+}
+
+}  // namespace
+
+bool request_kills_privileges() { return kills_privileges; }
+
+const fuse_custom_io& wire_io() {
+  static const fuse_custom_io io = {
+      .writev = write_message, .read = read_message, .splice_receive = nullptr, .splice_send = nullptr};
+  return io;
+}
+
+}  // namespace coffer::fuse
