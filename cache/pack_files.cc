@@ -24,11 +24,14 @@ std::optional<ObjectId> parse_name(const std::string& name) {
   return id;
 }
 
-// The names in a directory.
+// The names in a directory; none when it does not exist.
 Result<std::vector<std::string>> list(const std::string& dir) {
   std::vector<std::string> names;
   DIR* d = ::opendir(dir.c_str());
-  if (d == nullptr) return fail(errno_error(dir, errno));
+  if (d == nullptr) {
+    if (errno == ENOENT) return names;
+    return fail(errno_error(dir, errno));
+  }
   errno = 0;
   while (dirent* e = ::readdir(d)) names.emplace_back(e->d_name);
   int err = errno;
@@ -47,13 +50,18 @@ std::string shard(unsigned i) {
 
 Result<std::unique_ptr<PackFiles>> PackFiles::open(const std::string& dir) {
   std::unique_ptr<PackFiles> files(new PackFiles(dir));
-  // All of the directories at once, so that no later step has to wait for one to be durable.
   TRYV(make_directories(dir + "/" + kNewDirectory));
-  for (unsigned i = 0; i < 256; ++i) TRYV(make_directories(dir + "/" + shard(i)));
   TRYV(sync_directory(dir));
   TRYV(files->learn(kNewDirectory, true));
   for (unsigned i = 0; i < 256; ++i) TRYV(files->learn(shard(i), false));
   return files;
+}
+
+Result<void> PackFiles::make_shard(const ObjectId& id) {
+  std::string path = dir_ + "/" + id.str().substr(0, 2);
+  if (::mkdir(path.c_str(), 0700) == 0) return sync_directory(dir_);
+  if (errno != EEXIST) return fail(errno_error(path, errno));
+  return {};
 }
 
 Result<void> PackFiles::learn(const std::string& subdir, bool unfinished) {
@@ -99,6 +107,7 @@ Result<PackFilePtr> PackFiles::create_unfinished(const ObjectId& id) { return cr
 
 Result<PackFilePtr> PackFiles::find_or_create(const ObjectId& id) {
   if (PackFilePtr file = find(id)) return file;
+  TRYV(make_shard(id));
   MutexLock names(names_mutex_);
   if (PackFilePtr file = find(id)) return file;
   return create(id, false);
@@ -106,6 +115,7 @@ Result<PackFilePtr> PackFiles::find_or_create(const ObjectId& id) {
 
 Result<void> PackFiles::mark_finished(const PackFilePtr& file) {
   std::string from = path(file->id(), true), to = path(file->id(), false);
+  TRYV(make_shard(file->id()));
   {
     MutexLock names(names_mutex_);
     bool renamed;

@@ -70,6 +70,8 @@ class PackFiles {
   explicit PackFiles(std::string dir) : dir_(std::move(dir)) {}
   Result<void> learn(const std::string& subdir, bool unfinished);
   std::string path(const ObjectId& id, bool unfinished) const;
+  // The directory of a finished pack; durable.
+  Result<void> make_shard(const ObjectId& id) EXCLUDES(names_mutex_);
   Result<PackFilePtr> create(const ObjectId& id, bool unfinished) EXCLUDES(mutex_);
   void mark_stale(const PackFilePtr& file) REQUIRES(mutex_);
   // Takes the descriptor out of the cache; the caller lets go of it after unlocking, since closing an unlinked file

@@ -34,8 +34,8 @@ bool all_zero(BytesView b) {
   return std::all_of(b.begin(), b.end(), [](uint8_t byte) { return byte == 0; });
 }
 
-// Whether a part of the sealed bytes at `offset` is a hole, given that they do not open: fetched and dropped are whole
-// cells of the grid, so a part within one cell is either wholly there or wholly zero.
+// Whether a part of the sealed bytes at `offset` is a hole, given that they do not open: what is fetched and dropped are
+// whole frames and whole cells of the grid, so a part within one cell is either wholly there or wholly zero.
 bool touches_hole(BytesView sealed, uint64_t offset) {
   while (!sealed.empty()) {
     size_t n = std::min<size_t>(sealed.size(), kFetchGrid - offset % kFetchGrid);
@@ -127,7 +127,7 @@ struct PackStore::Impl {
   // A descriptor of an unfinished pack; kNotFound when it was removed.
   Result<std::shared_ptr<const Fd>> fd_of(const UnfinishedPtr& pack) EXCLUDES(mutex);
   Result<uint64_t> finish(const UnfinishedPtr& pack, const std::vector<IndexEntry>& index) EXCLUDES(mutex);
-  Result<uint64_t> write_end(const Fd& fd, const ObjectId& pack, const std::vector<IndexEntry>& index);
+  Result<uint64_t> write_end(const Fd& fd, const ObjectId& pack, uint64_t frames, const std::vector<IndexEntry>& index);
   Result<std::vector<IndexEntry>> read_end(const Fd& fd, const ObjectId& pack) const;
   UnfinishedPtr find_unfinished(const ObjectId& pack) const EXCLUDES(mutex);
 
@@ -310,9 +310,9 @@ Result<std::vector<IndexEntry>> PackStore::Impl::read_end(const Fd& fd, const Ob
   return open_index(sealed, place.offset, pack, volume, keys);
 }
 
-Result<uint64_t> PackStore::Impl::write_end(const Fd& fd, const ObjectId& pack, const std::vector<IndexEntry>& index) {
-  // The frames end where the index says, not where the file does: its size may include an interrupted finish.
-  const uint64_t frames = frames_end(index);
+// `frames`: where the frames end, dead ones included.
+Result<uint64_t> PackStore::Impl::write_end(const Fd& fd, const ObjectId& pack, uint64_t frames,
+                                            const std::vector<IndexEntry>& index) {
   Bytes plain = encode_index(index);
   const size_t end_size = plain.size() + kSealOverhead + kPackTrailer;
   const uint64_t size = padded_size(frames + end_size);
@@ -339,7 +339,12 @@ Result<uint64_t> PackStore::Impl::finish(const UnfinishedPtr& pack, const std::v
   auto in_context = [&](const Error& e) { return fail(e.in("pack " + id.str())); };
   TRYV(failpoint("pack.finish"));
   TRY(auto fd, fd_of(pack));
-  auto size = write_end(*fd, id, index);
+  uint64_t frames;
+  {
+    MutexLock lock(mutex);
+    frames = pack->end;
+  }
+  auto size = write_end(*fd, id, std::max(frames, frames_end(index)), index);
   if (!size) return in_context(size.error());
   files->changed(pack->file);
   // The durable rename is what makes it finished: as long as a pack lies in new/, nobody was told that it is, and it

@@ -86,11 +86,10 @@ class PackStore {
   // holds is nowhere else. Ok when there is no such pack.
   Result<void> drop_range(const ObjectId& pack, uint64_t offset, uint64_t length);
 
-  // Completes a closed pack for upload: gaps filled, padding, index, trailer, fdatasync, durable name. Returns its
-  // size. Frames that `index` does not name are dead and may be lost. A pack that was finished already, also in a
-  // former run, keeps its bytes when its index has every frame of `index`; kInvalid when it does not, or when the pack
-  // is open. kNotFound; kNoSpace and kIo: may be tried again, also with another index. kBusy: another thread is
-  // finishing it.
+  // Completes a closed pack for upload: gaps filled, padding, index, trailer, fdatasync, durable name. Returns its size.
+  // Frames that `index` does not name stay where they are. A pack that was finished already, also in a former run, keeps
+  // its bytes when its index has every frame of `index`; kInvalid when it does not, or when the pack is open. kNotFound;
+  // kNoSpace and kIo: may be tried again, also with another index. kBusy: another thread is finishing it.
   Result<uint64_t> finish(const ObjectId& pack, const std::vector<IndexEntry>& index);
   // The first `length` bytes of a local pack (for upload, or to carry it inside a record); kNotFound, also when a part
   // of them is a hole; kRange.

@@ -1,7 +1,9 @@
 #include "cache/row_file.h"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,7 @@ namespace {
 
 constexpr size_t kMapSize = size_t{64} << 30;  // address space, not disk: the file grows as it is used
 constexpr unsigned kMaxReaders = 1024;         // threads that read at one time
+constexpr size_t kFullDisk = 64 << 10;         // a disk that is full for LMDB has less than this
 constexpr uint16_t kFormat = 1;
 constexpr std::string_view kFormatKey = "format", kLsnKey = "lsn", kVolumeKey = "volume";
 
@@ -57,9 +60,19 @@ Result<WriteTxn> begin_write(MDB_env* env) {
   return WriteTxn(txn);
 }
 
+bool disk_is_full(int fd) {
+  struct statvfs st;
+  return ::fstatvfs(fd, &st) == 0 && st.f_bavail * st.f_frsize < kFullDisk;
+}
+
 Result<void> commit(WriteTxn txn) {
-  if (int rc = mdb_txn_commit(txn.release()); rc != 0) return fail(lmdb_error("commit", rc));
-  return {};
+  MDB_env* env = mdb_txn_env(txn.get());
+  int rc = mdb_txn_commit(txn.release());
+  if (rc == 0) return {};
+  // LMDB writes many pages with one call, and takes it for an I/O error when the disk is full in the middle of them.
+  int fd = -1;
+  if (rc == EIO && mdb_env_get_fd(env, &fd) == 0 && disk_is_full(fd)) rc = ENOSPC;
+  return fail(lmdb_error("commit", rc));
 }
 
 Result<void> put(MDB_txn* txn, MDB_dbi dbi, std::string_view key, BytesView value) {

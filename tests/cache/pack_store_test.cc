@@ -341,6 +341,43 @@ TEST_F(PackStoreTest, FetchedRangesComeAndGo) {
   EXPECT_OK(store_->drop_range(fixed_id<ObjectId>(8), 0, kFetchGrid));
 }
 
+TEST_F(PackStoreTest, SingleFetchedFramesComeAndGo) {
+  const ObjectId id = fixed_id<ObjectId>(0x21);
+  auto frame = [&](uint32_t offset, uint64_t seed) {
+    Bytes sealed;
+    seal_frame(keys_, volume_, id, offset, noise(30000, seed), sealed);
+    return std::pair{FrameRef{id, offset, static_cast<uint32_t>(sealed.size()), blake2b(sealed)}, sealed};
+  };
+  // The second and third lie side by side, across a line of the grid.
+  auto [a, sealed_a] = frame(100, 1);
+  auto [b, sealed_b] = frame(50000, 2);
+  auto [c, sealed_c] = frame(b.offset + b.length, 3);
+  EXPECT_CODE(Code::kInvalid, store_->store_frame(b, sealed_a.size() == sealed_b.size() ? Bytes(1) : sealed_a));
+  ASSERT_OK(store_->store_frame(b, sealed_b));
+  EXPECT_OK(read(b, 30000));
+  EXPECT_CODE(Code::kNotFound, read(a, 30000));
+  EXPECT_CODE(Code::kNotFound, read(c, 30000));
+  ASSERT_OK(store_->store_frame(c, sealed_c));
+  ASSERT_OK(store_->store_frame(a, sealed_a));
+  for (const FrameRef& ref : {a, b, c}) EXPECT_OK(read(ref, 30000));
+  ASSERT_OK(store_->drop_range(id, b.offset, b.length));
+  EXPECT_CODE(Code::kNotFound, read(b, 30000));
+  EXPECT_OK(read(a, 30000));
+  EXPECT_OK(read(c, 30000));
+  ASSERT_OK(store_->drop_range(id, kFetchGrid, kFetchGrid));
+  EXPECT_CODE(Code::kNotFound, read(c, 30000));
+  EXPECT_OK(read(a, 30000));
+}
+
+// Somebody may have them open still, as the blocks of an unlinked file.
+TEST_F(PackStoreTest, FinishKeepsFramesThatItsIndexDoesNotName) {
+  FrameRef a = append(noise(10000, 1)), b = append(noise(10000, 2));
+  store_->rotate();
+  ASSERT_OK(store_->finish(a.pack, {entry(a, 10000)}));
+  TAKE(Bytes back, read(b, 10000));
+  EXPECT_EQ(back, noise(10000, 2));
+}
+
 TEST_F(PackStoreTest, UnsentBytesAreNeverPunched) {
   FrameRef ref = append(noise(5000, 1));
   EXPECT_CODE(Code::kInvalid, store_->drop_range(ref.pack, 0, kFetchGrid));
@@ -440,7 +477,7 @@ TEST_F(PackStoreTest, EnospcAppendsNothing) {
 
 TEST_F(PackStoreTest, ManyPacksShareFewDescriptors) {
   std::vector<FrameRef> refs;
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 300; ++i) {
     refs.push_back(append(noise(50, static_cast<uint64_t>(i))));
     store_->rotate();
     if (i % 100 == 99) ASSERT_OK(store_->sync());
