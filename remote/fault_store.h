@@ -16,11 +16,11 @@ namespace coffer {
 
 // What happens to one operation. Fields combine; the default is that nothing does.
 struct Fault {
-  std::optional<Code> fail_before;  // the operation does not reach the store
-  std::optional<Code> fail_after;   // it does, and the answer is lost
-  Nanos delay{0};                   // before anything else
-  bool hang = false;                // until `stop` is requested
-  bool twice = false;               // the request arrives a second time (put and remove)
+  std::optional<Code> fail_before = {};  // the operation does not reach the store
+  std::optional<Code> fail_after = {};   // it does, and the answer is lost
+  Nanos delay{0};                        // before anything else
+  bool hang = false;                     // until `stop` is requested
+  bool twice = false;                    // the request arrives a second time (put and remove)
   // The effect (put, remove) is not visible to get and list for so many operations on the FaultStore; a late put
   // arrives after later ones on the same key, as in a store that is eventually consistent.
   unsigned hide_for = 0;

@@ -8,10 +8,12 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <set>
 
 #include "base/clock.h"
 #include "base/thread.h"
@@ -47,14 +49,6 @@ std::string_view trim(std::string_view text) {
     text.remove_suffix(1);
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   return text;
-}
-
-// The kernel gives up on a peer that does not acknowledge; otherwise a connection that died in our sleep would be found
-// out only by the stall timer of each transfer on it.
-int configure_socket(void* user, curl_socket_t socket, curlsocktype) noexcept {
-  unsigned timeout = static_cast<unsigned>(static_cast<const HttpOptions*>(user)->stall_timeout.count());
-  ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
-  return CURL_SOCKOPT_OK;
 }
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
@@ -109,6 +103,44 @@ std::string_view HttpResponse::header(std::string_view name) const {
 
 void HttpEngine::MultiDeleter::operator()(void* multi) const { curl_multi_cleanup(multi); }
 
+// The open connections, to look at what their kernel buffers still hold: during a transfer libcurl tells the local port,
+// but not the socket. The engine's thread's own, save for the end of the engine.
+class HttpEngine::Sockets {
+ public:
+  explicit Sockets(std::chrono::milliseconds timeout) : timeout_(static_cast<unsigned>(timeout.count())) {}
+
+  // Bytes that the peer has not acknowledged yet; 0 when there is no such connection.
+  int unsent(long local_port) const {
+    for (curl_socket_t socket : open_) {
+      sockaddr_storage address{};
+      socklen_t size = sizeof address;
+      if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
+      in_port_t port = address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
+                                                     : reinterpret_cast<sockaddr_in*>(&address)->sin_port;
+      int bytes = 0;
+      if (ntohs(port) == local_port && ::ioctl(socket, SIOCOUTQ, &bytes) == 0) return bytes;
+    }
+    return 0;
+  }
+
+  static int on_open(void* self, curl_socket_t socket, curlsocktype) noexcept {
+    auto* sockets = static_cast<Sockets*>(self);
+    // The kernel gives up on a peer that does not acknowledge; otherwise a connection that died in our sleep would be
+    // found out only by the stall timer of each transfer on it.
+    ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &sockets->timeout_, sizeof sockets->timeout_);
+    sockets->open_.insert(socket);
+    return CURL_SOCKOPT_OK;
+  }
+  static int on_close(void* self, curl_socket_t socket) noexcept {
+    static_cast<Sockets*>(self)->open_.erase(socket);
+    return ::close(socket);
+  }
+
+ private:
+  const unsigned timeout_;
+  std::set<curl_socket_t> open_;
+};
+
 // Easy handles that are not in use. They are kept rather than reset, because the nonce of Digest lives in them: so
 // every option that a request sets is set by every request.
 class HttpEngine::Handles {
@@ -138,10 +170,10 @@ class HttpEngine::Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  void start(CURL* handle);
+  void start(CURL* handle, Sockets& sockets);
   // Turns libcurl's verdict into `error` or leaves a good response.
   void conclude(CURLcode result);
-  bool stalled();
+  bool stalled(const Sockets& sockets);
   void resume_if_allowed();
   bool paused() const { return paused_up_ || paused_down_; }
   Nanos resume_delay() const;
@@ -179,7 +211,7 @@ class HttpEngine::Transfer {
   int unsent_in_kernel_ = 0;
 };
 
-void HttpEngine::Transfer::start(CURL* handle) {
+void HttpEngine::Transfer::start(CURL* handle, Sockets& sockets) {
   easy = handle;
   last_progress_ = now();
   for (const std::string& line : request.headers) header_list_ = curl_slist_append(header_list_, line.c_str());
@@ -212,8 +244,10 @@ void HttpEngine::Transfer::start(CURL* handle) {
   set(CURLOPT_PIPEWAIT, http2 ? 1L : 0L);
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
   set(CURLOPT_TCP_KEEPALIVE, 1L);
-  set(CURLOPT_SOCKOPTFUNCTION, &configure_socket);
-  set(CURLOPT_SOCKOPTDATA, const_cast<void*>(static_cast<const void*>(&options)));
+  set(CURLOPT_SOCKOPTFUNCTION, &Sockets::on_open);
+  set(CURLOPT_SOCKOPTDATA, static_cast<void*>(&sockets));
+  set(CURLOPT_CLOSESOCKETFUNCTION, &Sockets::on_close);
+  set(CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&sockets));
   set(CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
   set(CURLOPT_BUFFERSIZE, 128L * 1024);
 
@@ -353,20 +387,17 @@ int HttpEngine::Transfer::on_seek(void* self, curl_off_t offset, int origin) noe
 
 // libcurl's own low-speed limit does not know that a rate limit of ours holds a transfer, nor that megabytes of an
 // upload may sit in the kernel's buffer and move while no callback is called.
-bool HttpEngine::Transfer::stalled() {
+bool HttpEngine::Transfer::stalled(const Sockets& sockets) {
   Nanos t = now();
   if (paused()) {
     last_progress_ = t;
     return false;
   }
-  if (request.body && t - last_progress_ > std::chrono::seconds(1)) {
-    curl_socket_t socket = CURL_SOCKET_BAD;
-    int unsent = 0;
-    if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket) == CURLE_OK && socket != CURL_SOCKET_BAD &&
-        ::ioctl(socket, SIOCOUTQ, &unsent) == 0) {
-      if (unsent != unsent_in_kernel_) last_progress_ = t;
-      unsent_in_kernel_ = unsent;
-    }
+  long port = 0;
+  if (request.body && curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &port) == CURLE_OK) {
+    int unsent = sockets.unsent(port);
+    if (unsent != unsent_in_kernel_) last_progress_ = t;
+    unsent_in_kernel_ = unsent;
   }
   return t - last_progress_ > options.stall_timeout;
 }
@@ -416,6 +447,7 @@ Result<std::unique_ptr<HttpEngine>> HttpEngine::start(HttpOptions options, std::
 HttpEngine::HttpEngine(HttpOptions options, std::shared_ptr<TransferMeter> meter)
     : options_(std::move(options)),
       meter_(meter ? std::move(meter) : std::make_shared<TransferMeter>()),
+      sockets_(std::make_unique<Sockets>(options_.stall_timeout)),
       multi_(curl_multi_init()),
       handles_(std::make_unique<Handles>()) {
   if (!multi_) return;
@@ -489,7 +521,7 @@ void HttpEngine::start_waiting() {
         continue;
       }
       meter_->count_request(transfer->request.operation);
-      transfer->start(easy);
+      transfer->start(easy, *sockets_);
       active_.push_back(transfer);
       if (CURLMcode code = curl_multi_add_handle(multi_.get(), easy); code != CURLM_OK) {
         transfer->fail_with(Error(Code::kInternal, transfer->name() + ": " + curl_multi_strerror(code)));
@@ -522,10 +554,10 @@ void HttpEngine::end_cancelled_and_stalled() {
   std::erase_if(waiting_uploads_, cancelled);
   std::erase_if(waiting_others_, cancelled);
   for (Transfer* transfer : active_) {
-    if (cancelled(transfer) || !transfer->stalled()) continue;
+    if (cancelled(transfer) || !transfer->stalled(*sockets_)) continue;
     transfer->fail_with(Error(Code::kTimedOut, transfer->name() + ": nothing moved for " +
-                                                   std::to_string(options_.stall_timeout.count() / 1000) +
-                                                   " s; the server or the network between is stuck"));
+                                                   std::to_string(options_.stall_timeout.count()) +
+                                                   " ms; the server or the network between is stuck"));
     ended.push_back(transfer);
   }
   for (Transfer* transfer : ended) finish(transfer);

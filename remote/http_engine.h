@@ -81,6 +81,7 @@ class HttpEngine {
  private:
   class Transfer;
   class Handles;
+  class Sockets;
   struct MultiDeleter {
     void operator()(void* multi) const;
   };
@@ -95,6 +96,7 @@ class HttpEngine {
 
   const HttpOptions options_;
   const std::shared_ptr<TransferMeter> meter_;
+  std::unique_ptr<Sockets> sockets_;           // before multi_, which closes them
   std::unique_ptr<void, MultiDeleter> multi_;  // CURLM; only the thread uses it, but for curl_multi_wakeup
 
   Mutex mutex_{Rank::kRemote};

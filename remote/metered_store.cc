@@ -7,6 +7,9 @@
 namespace coffer {
 namespace {
 
+constexpr Nanos kShortest = std::chrono::milliseconds(1);
+constexpr Nanos kLook = std::chrono::milliseconds(100);  // a limit that was changed meanwhile takes effect after this
+
 uint64_t listing_bytes(const std::vector<ObjectInfo>& listing) {
   uint64_t bytes = 0;
   for (const ObjectInfo& info : listing) bytes += info.key.size() + sizeof(uint64_t);
@@ -22,7 +25,7 @@ Result<void> MeteredStore::pass(Direction direction, size_t bytes, std::stop_tok
   while (bytes > 0) {
     size_t given = meter_->take(direction, bytes);
     bytes -= given;
-    if (given == 0 && !wait_for(std::max(meter_->delay(direction), Nanos(1'000'000)), stop))
+    if (given == 0 && !wait_for(std::clamp(meter_->delay(direction), kShortest, kLook), stop))
       return fail(Code::kCancelled, "cancelled while waiting for the transfer limit");
   }
   return {};

@@ -18,11 +18,11 @@
 namespace coffer {
 
 struct StoreConfig {
-  std::string url;          // STORE as above; never holds credentials
-  std::string endpoint;     // s3: https://HOST[:PORT]; empty: AWS in `region`
-  std::string region;       // s3; empty: AWS_REGION, AWS_DEFAULT_REGION, the AWS config file, then us-east-1
-  bool path_style = false;  // s3: https://HOST/BUCKET/... instead of https://BUCKET.HOST/...
-  std::string ca_file;      // PEM; trusted instead of the system's authorities
+  std::string url;            // STORE as above; never holds credentials
+  std::string endpoint = {};  // s3: https://HOST[:PORT]; empty: AWS in `region`
+  std::string region = {};    // s3; empty: AWS_REGION, AWS_DEFAULT_REGION, the AWS config file, then us-east-1
+  bool path_style = false;    // s3: https://HOST/BUCKET/... instead of https://BUCKET.HOST/...
+  std::string ca_file = {};   // PEM; trusted instead of the system's authorities
   bool allow_plaintext_loopback = false;
   // Makes the directory or the collection itself when it is missing. `coffer init` sets it. Without it a store that is
   // not there is an error, so that an unplugged disk is not silently replaced by an empty directory.

@@ -1,0 +1,102 @@
+#include "remote/open_store.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+
+namespace coffer {
+namespace {
+
+std::string refusal(StoreConfig config) {
+  auto r = check_store_config(config);
+  EXPECT_FALSE(r) << config.url;
+  if (r) return "";
+  EXPECT_TRUE(r.error().code() == Code::kInvalid || r.error().code() == Code::kUnsupported) << r.error().what();
+  return r.error().what();
+}
+
+void expect_refused(const std::string& url, const std::string& hint) {
+  std::string text = refusal({.url = url});
+  EXPECT_NE(text.find(hint), std::string::npos) << url << ": " << text;
+}
+
+TEST(OpenStore, describes_what_was_meant) {
+  auto describe = [](StoreConfig config) {
+    auto r = open_store(config);
+    EXPECT_TRUE(r) << r.error().what();
+    return r ? (*r)->describe() : "";
+  };
+  EXPECT_EQ(describe({.url = "/srv/vol/"}), "directory /srv/vol");
+  EXPECT_EQ(describe({.url = "file:///srv/a%20b"}), "directory /srv/a b");
+  EXPECT_EQ(describe({.url = "./vol"}), "directory " + std::filesystem::current_path().string() + "/vol");
+  EXPECT_EQ(describe({.url = "s3://bucket/a/b/", .region = "eu-west-1"}),
+            "s3://bucket/a/b at https://s3.eu-west-1.amazonaws.com");
+  EXPECT_EQ(describe({.url = "s3://bucket", .endpoint = "https://s3.example.org:9000/"}),
+            "s3://bucket at https://s3.example.org:9000");
+  EXPECT_EQ(describe({.url = "webdavs://Example.org:8443/dav/my%20drive/"}), "webdavs://example.org:8443/dav/my drive");
+  EXPECT_EQ(describe({.url = "webdav://127.0.0.1:80/x", .allow_plaintext_loopback = true}), "webdav://127.0.0.1:80/x");
+  EXPECT_EQ(describe({.url = "s3://bucket", .endpoint = "http://[::1]:9000", .allow_plaintext_loopback = true}),
+            "s3://bucket at http://[::1]:9000");
+}
+
+TEST(OpenStore, touches_nothing) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "coffer-open-XXXXXX").string();
+  std::string root = ::mkdtemp(pattern.data());
+  ASSERT_TRUE(open_store({.url = root + "/new"}));
+  EXPECT_FALSE(std::filesystem::exists(root + "/new"));
+  ASSERT_TRUE(open_store({.url = root + "/new", .create = true}));
+  EXPECT_TRUE(std::filesystem::exists(root + "/new"));
+  std::filesystem::remove_all(root);
+}
+
+TEST(OpenStore, refuses_credentials_in_urls_without_repeating_them) {
+  for (const char* url :
+       {"webdavs://me:hunter2@host/dav", "s3://AKIA:hunter2@bucket/x", "webdavs://hunter2@host/dav"}) {
+    expect_refused(url, "netrc");
+    EXPECT_EQ(refusal({.url = url}).find("hunter2"), std::string::npos);
+  }
+  std::string text = refusal({.url = "s3://bucket", .endpoint = "https://me:hunter2@host"});
+  EXPECT_NE(text.find("~/.aws/credentials"), std::string::npos) << text;
+  EXPECT_EQ(text.find("hunter2"), std::string::npos);
+}
+
+TEST(OpenStore, refuses_plaintext) {
+  expect_refused("webdav://example.org/dav", "refused");
+  expect_refused("webdav://127.0.0.1/dav", "asked for");
+  StoreConfig config{.url = "webdav://localhost/dav", .allow_plaintext_loopback = true};
+  EXPECT_NE(refusal(config).find("127.0.0.1"), std::string::npos);
+  config.url = "webdav://127.0.0.1.example.org/dav";
+  EXPECT_NE(refusal(config).find("TLS"), std::string::npos);
+  config.url = "s3://bucket";
+  config.endpoint = "http://example.org";
+  EXPECT_NE(refusal(config).find("TLS"), std::string::npos);
+  EXPECT_FALSE(refusal({.url = "s3://bucket", .endpoint = "http://127.0.0.1:9000"}).empty());
+}
+
+TEST(OpenStore, says_what_to_write_instead) {
+  expect_refused("", "webdavs://HOST/PATH");
+  expect_refused("vol", "./vol");
+  expect_refused("https://host/dav", "webdavs://");
+  expect_refused("ftp://host/dav", "ftp");
+  expect_refused("file://host/dav", "file:///");
+  expect_refused("s3://", "BUCKET");
+  expect_refused("s3://b", "bucket");
+  expect_refused("s3://bucket/a//b", "prefix");
+  expect_refused("s3://bucket/../b", "prefix");
+  expect_refused("webdavs://", "host");
+  expect_refused("webdavs://host/a/../b", "'..'");
+  expect_refused("webdavs://host/a?b", "%3F");
+  expect_refused("webdavs://host/a%2", "hex");
+  EXPECT_NE(refusal({.url = "s3://bucket", .endpoint = "https://host/path"}).find("without a path"), std::string::npos);
+  EXPECT_NE(refusal({.url = "s3://bucket", .region = "eu west\n"}).find("region"), std::string::npos);
+}
+
+TEST(OpenStore, a_missing_ca_file_is_said_at_once) {
+  auto r = open_store({.url = "webdavs://host/x", .ca_file = "/does/not/exist.pem"});
+  ASSERT_FALSE(r);
+  EXPECT_NE(r.error().what().find("/does/not/exist.pem"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace coffer
