@@ -52,10 +52,12 @@ Outcome<std::string> check_mount_point(const Target& target) {
   return path;
 }
 
-MountOptions mount_options(const MountFlags& flags, const Target& target, const std::string& path) {
+MountOptions mount_options(const MountFlags& flags, const Target& target, const std::string& path,
+                           const std::string& state_directory) {
   MountOptions options;
   options.directory = path;
   options.source = target.settings.store;
+  options.state_directory = state_directory;
   options.allow_other = flags.allow_other;
   options.read_only = flags.read_only;
   options.fuse_options = flags.fuse_options;
@@ -88,7 +90,7 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   const std::string directory = volume.directory.path();
   TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), interrupt->token()));
 
-  MountOptions options = mount_options(flags, target, path);
+  MountOptions options = mount_options(flags, target, path, directory);
   auto waits = std::make_shared<RemoteWaits>();
   if (flags.fsync_remote)
     options.remote_sync = [waits, s = drive.synchronizer.get()] { return s->sync(waits->token(), {}); };
