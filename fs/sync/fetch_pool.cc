@@ -63,7 +63,7 @@ void FetchPool::fetch(std::vector<Missing> missing, std::stop_token stop, std::f
   if (packs_.size() > kPacksRemembered) {
     std::erase_if(packs_, [](const auto& item) {
       const Pack& p = item.second;
-      return p.frames.empty() && p.cells.empty() && p.flights.empty() && !p.queued;
+      return p.frames.empty() && p.ahead.empty() && p.flights.empty() && !p.queued;
     });
   }
   // Also what needs no work, or comes too late, is answered from the watching thread: never from inside this call.
@@ -110,7 +110,7 @@ void FetchPool::follow(Pack& pack, uint64_t first, uint64_t last) {
   }
   uint64_t end = pack.next_cell + pack.window;
   if (pack.place) end = std::min(end, (pack.place->size + kFetchGrid - 1) / kFetchGrid);
-  for (uint64_t cell = pack.next_cell; cell < end; ++cell) pack.cells.insert(cell);
+  for (uint64_t cell = pack.next_cell; cell < end; ++cell) pack.ahead.insert(cell);
   pack.marker = pack.next_cell;  // when the first of these is wanted, the next window is asked for
   pack.next_cell = std::max(pack.next_cell, end);
   if (pack.place && pack.next_cell * kFetchGrid >= pack.place->size) handed_on_window_ = pack.window;
@@ -133,11 +133,23 @@ void FetchPool::remember(const ObjectId& id, uint64_t cell, BytesView bytes) {
   cells_.push_back({id, cell, to_bytes(bytes)});
   cell_index_[{id, cell}] = std::prev(cells_.end());
   cell_bytes_ += bytes.size();
-  while (cell_bytes_ > options_.buffer && cells_.size() > 1) {
-    Cell& oldest = cells_.front();
-    cell_bytes_ -= oldest.bytes.size();
-    cell_index_.erase({oldest.pack, oldest.cell});
-    cells_.pop_front();
+}
+
+// What a waiting frame needs stays, whatever the limit: its other cell is on the way.
+void FetchPool::evict() {
+  for (auto it = cells_.begin(); it != cells_.end() && cell_bytes_ > options_.buffer;) {
+    auto pack = packs_.find(it->pack);
+    bool needed = pack != packs_.end() &&
+                  std::any_of(pack->second.frames.begin(), pack->second.frames.end(), [&](const auto& item) {
+                    return first_cell(item.second.ref) <= it->cell && it->cell <= last_cell(item.second.ref);
+                  });
+    if (needed) {
+      ++it;
+      continue;
+    }
+    cell_bytes_ -= it->bytes.size();
+    cell_index_.erase({it->pack, it->cell});
+    it = cells_.erase(it);
   }
 }
 
@@ -156,13 +168,15 @@ void FetchPool::plan(const ObjectId& id, Pack& pack) {
     std::erase_if(it->second.waiting, [](const RequestPtr& r) { return r->finished; });
     it = it->second.waiting.empty() ? pack.frames.erase(it) : std::next(it);
   }
-  if (pack.frames.empty() && pack.failures > 0) pack.cells.clear();  // no reading ahead where nothing comes
+  if (pack.failures > 0) pack.ahead.clear();  // no reading ahead where nothing comes
+  pack.cells = pack.ahead;
   for (const auto& [offset, wanted] : pack.frames)
     for (uint64_t cell = first_cell(wanted.ref); cell <= last_cell(wanted.ref); ++cell) pack.cells.insert(cell);
   std::erase_if(pack.cells, [&](uint64_t cell) {
     return cell_index_.contains({id, cell}) || in_flight(pack, cell) ||
            (pack.place && cell * kFetchGrid >= pack.place->size);
   });
+  std::erase_if(pack.ahead, [&](uint64_t cell) { return !pack.cells.contains(cell); });
 }
 
 std::shared_ptr<FetchPool::Flight> FetchPool::take_run(Pack& pack) {
@@ -185,6 +199,8 @@ std::shared_ptr<FetchPool::Flight> FetchPool::take_run(Pack& pack) {
   flight->ahead = std::none_of(pack.frames.begin(), pack.frames.end(), [&](const auto& item) {
     return first_cell(item.second.ref) < flight->end && last_cell(item.second.ref) >= flight->first;
   });
+  pack.ahead.erase(pack.ahead.lower_bound(flight->first), pack.ahead.lower_bound(flight->end));
+  flight->started = options_.clock->monotonic();
   pack.flights.push_back(flight);
   return flight;
 }
@@ -276,7 +292,7 @@ void FetchPool::step(const ObjectId& id) {
     if (stopping_) return;
     if (!found) {
       fail_frames(pack, 0, UINT64_MAX, found.error(), callbacks);
-      pack.cells.clear();
+      pack.ahead.clear();
     } else if (pack.place) {
       place = *pack.place;
       flight = take_run(pack);
@@ -332,6 +348,7 @@ void FetchPool::get(const ObjectId& id, const PackPlace& place, const std::share
       for (auto& [offset, wanted] : pack.frames)
         for (auto& r : wanted.waiting) r->trouble.reset();
       arrived = collect(id, pack);
+      evict();
     } else if (got.error().code() != Code::kCancelled) {
       Error error = got.error().in(describe(place.key, place.offset + from, to - from));
       // What is not there may still come (a store that shows new objects late, files that another program carries).
@@ -453,13 +470,15 @@ void FetchPool::watch(std::stop_token) {
       }
       for (auto& [id, pack] : packs_) {
         for (auto& flight : pack.flights) {
-          if (flight->ahead) continue;
           bool waited_for = std::any_of(pack.frames.begin(), pack.frames.end(), [&](const auto& item) {
             const Wanted& w = item.second;
             return first_cell(w.ref) < flight->end && last_cell(w.ref) >= flight->first &&
                    std::any_of(w.waiting.begin(), w.waiting.end(), [](const auto& r) { return !r->finished; });
           });
-          if (!waited_for) flight->stop.request_stop();
+          if (waited_for)
+            flight->ahead = false;
+          else if (!flight->ahead || now - flight->started > options_.timeout / 6)
+            flight->stop.request_stop();  // its thread is needed elsewhere
         }
       }
       if (callbacks.empty()) watch_ready_.wait_for(mutex_, kWatchEvery);

@@ -79,11 +79,13 @@ class FetchPool {
   struct Flight {
     uint64_t first = 0, end = 0;
     bool ahead = false;  // nobody waits for it
+    Nanos started{0};
     std::stop_source stop;
   };
   struct Pack {
     std::map<uint32_t, Wanted> frames;  // by offset
-    std::set<uint64_t> cells;           // to be asked for
+    std::set<uint64_t> ahead;           // cells to be asked for although nobody waits for them
+    std::set<uint64_t> cells;           // all that are to be asked for, as plan() found
     std::list<std::shared_ptr<Flight>> flights;
     bool queued = false;
     unsigned failures = 0;
@@ -115,6 +117,7 @@ class FetchPool {
   void queue(const ObjectId& id, Pack& pack) REQUIRES(mutex_);
   void follow(Pack& pack, uint64_t first, uint64_t last) REQUIRES(mutex_);
   void remember(const ObjectId& id, uint64_t cell, BytesView bytes) REQUIRES(mutex_);
+  void evict() REQUIRES(mutex_);
   void forget_cells(const ObjectId& id, uint64_t first, uint64_t last) REQUIRES(mutex_);
   bool in_flight(const Pack& pack, uint64_t cell) const REQUIRES(mutex_);
   void fail_frames(Pack& pack, uint64_t first, uint64_t end, const Error& error, Callbacks& out) REQUIRES(mutex_);

@@ -8,9 +8,10 @@
 
 namespace coffer {
 
-// Publishing follows soon after a change, but a long piece of work becomes few objects: while changes keep coming, the
-// interval between records doubles from two seconds up to `within`, and after a pause shorter than it a record waits for
-// a quarter of it. It starts anew after a quiet time of twice the interval. Not thread-safe.
+// Publishing follows soon after a change, but a long piece of work becomes few objects: while changes keep coming, or
+// records follow each other within twice the interval, the interval doubles from two seconds up to `within`. A record is
+// due after a quiet moment, but not before a quarter of the interval has passed since the one before; and at the latest
+// after the interval. It starts anew after a rest of twice the interval. Not thread-safe.
 class PublishPace {
  public:
   static constexpr Nanos kFirst = std::chrono::seconds(2);
@@ -34,7 +35,8 @@ class PublishPace {
   }
   // A record with all changes so far is being made.
   void published(Nanos now) {
-    if (first_ && now - last_ < after_) interval_ = std::min(interval_ * 2, within_);
+    bool busy = (first_ && now - last_ < after_) || (first_ && published_ && now - *published_ < 2 * interval_);
+    if (busy) interval_ = std::min(interval_ * 2, within_);
     first_.reset();
     published_ = now;
   }

@@ -1,0 +1,77 @@
+#include "fs/sync/pace.h"
+
+#include <gtest/gtest.h>
+
+namespace coffer {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Nanos kStep = milliseconds(100);
+
+// Records made while something changes every `every` until `work` has passed.
+int records(Nanos work, Nanos every) {
+  PublishPace pace(milliseconds(500), seconds(30));
+  int made = 0;
+  Nanos next_change{0};
+  for (Nanos now{0}; now < work + seconds(60); now += kStep) {
+    if (now < work && now >= next_change) {
+      pace.changed(now);
+      next_change = now + every;
+    }
+    if (pace.due() && *pace.due() <= now) {
+      pace.published(now);
+      ++made;
+    }
+  }
+  return made;
+}
+
+TEST(PublishPace, OneChangeGoesAfterAQuietMoment) {
+  PublishPace pace(milliseconds(500), seconds(30));
+  EXPECT_FALSE(pace.due());
+  pace.changed(seconds(10));
+  EXPECT_EQ(pace.due(), seconds(10) + milliseconds(500));
+  pace.changed(seconds(10) + milliseconds(300));
+  EXPECT_EQ(pace.due(), seconds(10) + milliseconds(800));
+  pace.published(seconds(11));
+  EXPECT_FALSE(pace.due());
+}
+
+TEST(PublishPace, SavingNowAndThenIsAlwaysQuick) { EXPECT_EQ(records(seconds(100), seconds(10)), 10); }
+
+TEST(PublishPace, LongWorkMakesFewRecords) {
+  EXPECT_LE(records(seconds(5), kStep), 3);
+  EXPECT_LE(records(seconds(60), kStep), 6);
+  EXPECT_LE(records(seconds(600), kStep), 25);
+  EXPECT_LE(records(seconds(600), seconds(1)), 100);  // with pauses that look quiet
+}
+
+TEST(PublishPace, StartsAnewAfterRest) {
+  PublishPace pace(milliseconds(500), seconds(30));
+  Nanos now{0};
+  for (; now < seconds(120); now += kStep) {
+    pace.changed(now);
+    if (*pace.due() <= now) pace.published(now);
+  }
+  EXPECT_EQ(pace.interval(), seconds(30));
+  pace.published(now);
+  now += seconds(100);
+  pace.changed(now);
+  EXPECT_EQ(pace.due(), now + milliseconds(500));
+}
+
+TEST(Backoff, DoublesUpToItsMost) {
+  Backoff backoff(seconds(1), seconds(5));
+  EXPECT_EQ(backoff.next(), seconds(1));
+  EXPECT_EQ(backoff.next(), seconds(2));
+  EXPECT_EQ(backoff.next(), seconds(4));
+  EXPECT_EQ(backoff.next(), seconds(5));
+  EXPECT_EQ(backoff.next(), seconds(5));
+  backoff.reset();
+  EXPECT_EQ(backoff.next(), seconds(1));
+}
+
+}  // namespace
+}  // namespace coffer
