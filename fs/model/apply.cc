@@ -161,6 +161,12 @@ class Applier {
       const InodeChange& c = state_.changes.inodes[i];
       if (!c.content || made_.contains(c.ino)) continue;
       TRY(Ino ino, resolve_alias(state_.rows, c.ino));
+      if (c.origin != 0) {
+        TRY(bool known, is_known(ino));
+        if (!known) {
+          TRY(ino, resolve_alias(state_.rows, c.origin));
+        }
+      }
       TRY(files[i], contents.apply(ino, *c.content));
     }
     TRYV(NameApplier(state_).run());
@@ -183,6 +189,13 @@ class Applier {
     }
     make_root(state_.rows, 0755, 0, 0, state_.author.when);
     return {};
+  }
+
+  Result<bool> is_known(Ino ino) {
+    TRY(std::optional<Inode> inode, state_.find(ino));
+    if (inode) return true;
+    TRY(std::optional<Bytes> tombstone, state_.rows.get(tombstone_key(ino)));
+    return tombstone.has_value();
   }
 
   Result<void> put_new(const InodeChange& c, Inode& inode) {
@@ -214,6 +227,11 @@ class Applier {
       TRYV(edit.finish());
       inode.size = c.content->size;
       inode.version = c.content->version;
+      inode.origin = c.origin;
+      if (c.origin != 0) {
+        TRY(Ino origin, resolve_alias(state_.rows, c.origin));
+        TRYV(put_moved_if_new(state_.rows, origin, inode.version, c.ino));
+      }
       state_.out.touch.contents.push_back(c.ino);
     }
     TRYV(put_new(c, inode));

@@ -62,12 +62,15 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change) {
   // What is here already, or was and went its way, is not new.
   TRY(std::optional<Inode> inode, state_.find(file));
   Version version;
+  Ino origin;
   if (inode) {
     version = inode->version;
+    origin = inode->origin;
   } else {
     TRY(std::optional<Tombstone> tombstone, get_tombstone(state_.rows, file));
     if (!tombstone) return 0;
     version = tombstone->inode.version;
+    origin = tombstone->inode.origin;
     if (!tombstone->inode.is_regular()) return 0;
   }
   if (inode && !inode->is_regular()) return 0;
@@ -91,11 +94,11 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change) {
     }
   }
   // Whoever names this version next names it as the contents of the file that he knows.
-  for (Ino way : followed.way)
-    if (way != target) {
-      TRY(std::optional<Displaced> there, get_displaced(state_.rows, way, change.version));
-      if (!there) put_moved(state_.rows, way, change.version, target);
-    }
+  for (Ino way : followed.way) TRYV(put_moved_if_new(state_.rows, way, change.version, target));
+  if (origin != 0) {
+    TRY(origin, resolve_alias(state_.rows, origin));
+    TRYV(put_moved_if_new(state_.rows, origin, change.version, target));
+  }
   state_.out.touch.contents.push_back(target);
   return target;
 }
@@ -150,6 +153,7 @@ Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, co
   copy.only.reset();
   copy.chunks.clear();
   copy.blocks = false;
+  copy.origin = inode.origin != 0 ? inode.origin : file;
   copy.size = change.size;
   copy.version = change.version;
   ExtentEdit edit(state_.rows, copy_ino, copy);

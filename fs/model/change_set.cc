@@ -27,7 +27,8 @@ constexpr uint64_t kBtime = 128;
 constexpr uint64_t kTarget = 256;
 constexpr uint64_t kContent = 512;
 constexpr uint64_t kXattrs = 1024;
-constexpr uint64_t kFields = 2047;  // all of them
+constexpr uint64_t kOrigin = 2048;
+constexpr uint64_t kFields = 4095;  // all of them
 
 // Bits of a content piece.
 constexpr uint8_t kHole = 1;
@@ -212,7 +213,7 @@ bool read_content(Reader& in, ContentChange& c, bool made, const std::vector<Obj
 uint64_t fields_of(const InodeChange& c) {
   return (c.mode ? kMode : 0) | (c.uid ? kUid : 0) | (c.gid ? kGid : 0) | (c.rdev ? kRdev : 0) |
          (c.atime ? kAtime : 0) | (c.mtime ? kMtime : 0) | (c.ctime ? kCtime : 0) | (c.btime ? kBtime : 0) |
-         (c.target ? kTarget : 0) | (c.content ? kContent : 0) | (c.xattrs.empty() ? 0 : kXattrs);
+         (c.target ? kTarget : 0) | (c.content ? kContent : 0) | (c.xattrs.empty() ? 0 : kXattrs) | (c.origin ? kOrigin : 0);
 }
 
 void write_inode_change(Writer& out, const InodeChange& c, const PackNumbers& packs) {
@@ -232,6 +233,7 @@ void write_inode_change(Writer& out, const InodeChange& c, const PackNumbers& pa
   times.write(out, c.atime);
   times.write(out, c.btime);
   if (c.target) out.string(*c.target);
+  if (c.origin) out.u64(c.origin);
   if (c.content) write_content(out, *c.content, c.kind == InodeChange::Kind::kMade, packs);
   if (c.xattrs.empty()) return;
   out.varint(c.xattrs.size());
@@ -272,6 +274,7 @@ void read_inode_change(Reader& in, InodeChange& c, const std::vector<ObjectId>& 
   c.atime = times.read(in, fields & kAtime);
   c.btime = times.read(in, fields & kBtime);
   if (fields & kTarget) c.target = in.string();
+  if ((fields & kOrigin) && (c.origin = in.u64()) == 0) in.fail();
   if (fields & kContent && !read_content(in, c.content.emplace(), c.kind == InodeChange::Kind::kMade, packs, seen))
     return;
   if (!(fields & kXattrs)) return;
@@ -331,7 +334,7 @@ bool valid_inode_change(const InodeChange& c) {
       if (c.type == FileType::kRegular) wanted |= kContent;
       if (c.type == FileType::kSymlink) wanted |= kTarget;
       if (is_device(c.type)) wanted |= kRdev;
-      if ((fields & ~kXattrs) != wanted) return false;
+      if ((fields & ~(kXattrs | kOrigin)) != wanted) return false;
       if (c.ino == kRootIno && c.type != FileType::kDirectory) return false;
       if (c.target && (c.target->empty() || c.target->size() > kTargetMax || c.target->find('\0') != std::string::npos))
         return false;
@@ -340,6 +343,7 @@ bool valid_inode_change(const InodeChange& c) {
     default:
       return false;
   }
+  if (c.origin != 0 && (!c.content || c.origin == c.ino)) return false;
   const bool made = c.kind == InodeChange::Kind::kMade;
   return c.removed_version == 0 && (!c.content || valid_content(*c.content, made)) && valid_xattrs(c.xattrs, made);
 }

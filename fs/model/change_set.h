@@ -45,6 +45,9 @@ struct InodeChange {
   std::optional<ContentChange> content;
   std::vector<XattrChange> xattrs;
   Version removed_version = 0;  // kRemoved: the version that its remover saw
+  // Of a conflict copy that is made or whose contents change: Inode::origin. A record that sorts before others can undo
+  // the conflict that made the copy; a change to it finds its version by way of the origin then.
+  Ino origin = 0;
 
   bool operator==(const InodeChange&) const = default;
 };

@@ -159,7 +159,8 @@ constexpr uint8_t kHasOnly = 2;
 constexpr uint8_t kHasChunks = 4;
 constexpr uint8_t kHasBlocks = 8;
 constexpr uint8_t kHasDevice = 16;
-constexpr uint8_t kInodeFlags = 31;
+constexpr uint8_t kHasOrigin = 32;
+constexpr uint8_t kInodeFlags = 63;
 
 void write_inode(Writer& out, const Inode& i) {
   uint8_t flags = 0;
@@ -168,6 +169,7 @@ void write_inode(Writer& out, const Inode& i) {
   if (!i.chunks.empty()) flags |= kHasChunks;
   if (i.blocks) flags |= kHasBlocks;
   if (i.rdev != 0) flags |= kHasDevice;
+  if (i.origin != 0) flags |= kHasOrigin;
   out.u8(static_cast<uint8_t>(i.type));
   out.u8(flags);
   out.varint(i.mode);
@@ -185,6 +187,7 @@ void write_inode(Writer& out, const Inode& i) {
     case FileType::kRegular:
       out.varint(i.size);
       out.u64(i.version);
+      if (flags & kHasOrigin) out.u64(i.origin);
       if (i.only) write_extent(out, *i.only, nullptr);
       if (!i.chunks.empty()) write_runs(out, i.chunks);
       break;
@@ -226,12 +229,13 @@ bool read_inode(Reader& in, Inode& i) {
   i.nlink = static_cast<uint32_t>(nlink);
   i.has_xattrs = (flags & kHasXattrs) != 0;
   i.blocks = (flags & kHasBlocks) != 0;
-  if (!i.is_regular() && (flags & (kHasOnly | kHasChunks | kHasBlocks)) != 0) in.fail();
+  if (!i.is_regular() && (flags & (kHasOnly | kHasChunks | kHasBlocks | kHasOrigin)) != 0) in.fail();
   if ((flags & kHasDevice) && i.type != FileType::kCharDevice && i.type != FileType::kBlockDevice) in.fail();
   switch (i.type) {
     case FileType::kRegular:
       i.size = in.varint();
       i.version = in.u64();
+      if ((flags & kHasOrigin) && (i.origin = in.u64()) == 0) in.fail();
       if (i.size > kSizeMax || ((flags & kHasOnly) && (flags & kHasChunks)) ||
           ((flags & kHasBlocks) && !(flags & kHasChunks)))
         in.fail();

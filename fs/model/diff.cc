@@ -253,7 +253,10 @@ class Differ {
       c.ctime = if_changed(b.ctime, a.ctime);
     }
     c.xattrs = compare(before.xattrs, after.xattrs);
-    if (a.is_regular() && (made || a.version != b.version)) TRYV(add_content(ino, before, after, c.content.emplace()));
+    if (a.is_regular() && (made || a.version != b.version)) {
+      c.origin = a.origin;
+      TRYV(add_content(ino, before, after, c.content.emplace()));
+    }
     if (made || c.mode || c.uid || c.gid || c.atime || c.mtime || c.ctime || c.content || !c.xattrs.empty())
       out_.inodes.push_back(std::move(c));
     return {};
@@ -405,8 +408,12 @@ class Settler {
  private:
   Result<void> settle(Ino ino) {
     TRY(std::optional<Inode> before, find_inode(start_, ino));
-    if (!before) return {};
     TRY(std::optional<Inode> after, find_inode(end_, ino));
+    if (after && after->nlink > 0 && after->origin != 0 && (!before || before->version != after->version)) {
+      TRY(Ino origin, resolve_alias(end_, after->origin));
+      TRYV(put_moved_if_new(out_, origin, after->version, ino));
+    }
+    if (!before) return {};
     TRY(std::optional<Tombstone> tombstone, get_tombstone(end_, ino));
     if (!after && !tombstone) return {};  // nobody knew it
     const bool removed = before->nlink > 0 && (!after || after->nlink == 0);

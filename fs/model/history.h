@@ -82,7 +82,8 @@ Result<std::vector<HistoryEntry>> history_of(const ReadRows& rows, Generation ge
 // Puts every row back as it was before `generation`, which must be the newest that has history, and erases its history.
 // N and L rows follow. Directories keep the greater next_cookie. `rows` must not track (a PlainRows over the replica).
 Result<void> undo(Rows& rows, Generation generation);
-// Forgets how to undo `generation`: it is below the line, or was empty.
+// Forgets how to undo `generation`: it is below the line, or has touched no row. (That diff() finds nothing is not enough:
+// what is unlinked and open here may have changed, and earlier generations could not be undone without this one.)
 Result<void> drop_history(Rows& rows, Generation generation);
 
 // A transaction that keeps no history: for bookkeeping rows and undo.

@@ -280,6 +280,7 @@ Result<Hash> tree_hash(const ReadRows& rows) {
     for (WallTime t : {i.atime, i.mtime, i.ctime, i.btime}) w.u64(static_cast<uint64_t>(t.ns));
     w.u64(i.size);
     w.u64(i.version);
+    w.u64(i.origin);
     w.string(i.target);
     TRY(std::vector<Xattr> xattrs, list_xattrs(rows, ino));
     w.varint(xattrs.size());

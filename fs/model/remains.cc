@@ -175,10 +175,14 @@ Result<std::optional<Displaced>> get_displaced(const ReadRows& rows, Ino ino, Ve
   return decode_displaced(*row);
 }
 
-void put_moved(Rows& rows, Ino ino, Version version, Ino moved_to) {
+Result<void> put_moved_if_new(Rows& rows, Ino ino, Version version, Ino moved_to) {
+  if (ino == moved_to) return {};
+  TRY(std::optional<Bytes> known, rows.get(displaced_key(ino, version)));
+  if (known) return {};
   Displaced d;
   d.moved_to = moved_to;
   rows.put(displaced_key(ino, version), encode(d));
+  return {};
 }
 
 Result<void> drop_displaced(Rows& rows, Ino ino, Version version) {

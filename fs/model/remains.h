@@ -75,7 +75,8 @@ class VersionKeeper : public ChunkObserver {
 };
 
 Result<std::optional<Displaced>> get_displaced(const ReadRows& rows, Ino ino, Version version);
-void put_moved(Rows& rows, Ino ino, Version version, Ino moved_to);
+// Notes where a version lives on, unless something is known about it already.
+Result<void> put_moved_if_new(Rows& rows, Ino ino, Version version, Ino moved_to);
 Result<void> drop_displaced(Rows& rows, Ino ino, Version version);
 
 // The extents of one version of a file: the present one, or one that can be rebuilt from it.

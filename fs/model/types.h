@@ -82,6 +82,7 @@ struct Inode {
   // blocks of kBlock chunks, each with a B row that says which of its chunks have rows. Sorted, apart.
   std::vector<Run> chunks;
   bool blocks = false;
+  Ino origin = 0;  // of a conflict copy: the file whose contents went two ways; through copies of copies, the first
 
   bool is_directory() const { return type == FileType::kDirectory; }
   bool is_regular() const { return type == FileType::kRegular; }
