@@ -413,8 +413,15 @@ class Settler {
       TRY(Ino origin, resolve_alias(end_, after->origin));
       TRYV(put_moved_if_new(out_, origin, after->version, ino));
     }
-    if (!before) return {};
     TRY(std::optional<Tombstone> tombstone, get_tombstone(end_, ino));
+    if (!before && tombstone) {  // removed before; open here, it may have been written to
+      TRY(std::optional<Tombstone> was, get_tombstone(start_, ino));
+      if (was) {
+        before = std::move(was->inode);
+        before->version = was->map_version;
+      }
+    }
+    if (!before) return {};
     if (!after && !tombstone) return {};  // nobody knew it
     const bool removed = before->nlink > 0 && (!after || after->nlink == 0);
     if (before->nlink == 0 && !tombstone) return {};  // open here only, and nobody knew it
