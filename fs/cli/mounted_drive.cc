@@ -81,7 +81,7 @@ Outcome<void> MountedDrive::run(SignalFd& signals) {
 }
 
 void MountedDrive::finish() {
-  Leave leave{{}, {}, kUmountGrace};
+  Leave leave{{}, {}, {{}, kUmountGrace}};
   {
     MutexLock lock(mutex_);
     phase_ = Phase::kFinishing;
@@ -91,7 +91,7 @@ void MountedDrive::finish() {
   if (auto kept = drive_.replica->sync_all(true); !kept)
     failure = Failure(kept.error()).in("what was written last could not be kept");
   // What was written between the last publishing and the unmount.
-  if (leave.patience > Nanos(0) && !failure) (void)publish_all({leave.hurry}, leave.patience, leave.report);
+  if (leave.patience.total != Nanos(0) && !failure) (void)publish_all({leave.hurry}, leave.patience, leave.report);
   SyncStatus status = drive_.synchronizer->status();
   bool all_published = status.waiting_bytes == 0 && status.waiting_changes == 0;
   drive_.synchronizer->stop(all_published);
@@ -116,8 +116,7 @@ ProgressSample MountedDrive::sample_from(const SyncProgress& p) const {
   return sample;
 }
 
-Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, std::optional<Nanos> patience,
-                                        const Report& report) {
+Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, Patience patience, const Report& report) {
   std::stop_source end;
   auto pass_on = [&end] { end.request_stop(); };
   std::list<std::stop_callback<decltype(pass_on)>> callbacks;
@@ -125,16 +124,20 @@ Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, std:
 
   std::atomic<bool> lost_patience = false;
   std::jthread watch;
-  if (patience) {
+  if (patience.away || patience.total) {
     watch = start_thread("patience", [&](std::stop_token stop) {
       const Clock& clock = Clock::system();
-      Nanos last_good = clock.monotonic();
+      const Nanos begin = clock.monotonic();
+      Nanos last_good = begin;
       uint64_t uploaded = 0;
       while (sleep_for(stop, kWatchInterval)) {
         SyncStatus status = drive_.synchronizer->status();
-        if (status.online || status.uploaded_bytes != uploaded) last_good = clock.monotonic();
+        Nanos now = clock.monotonic();
+        if (status.online || status.uploaded_bytes != uploaded) last_good = now;
         uploaded = status.uploaded_bytes;
-        if (clock.monotonic() - last_good < *patience) continue;
+        bool patient =
+            (!patience.away || now - last_good < *patience.away) && (!patience.total || now - begin < *patience.total);
+        if (patient) continue;
         lost_patience = true;
         end.request_stop();
         return;
@@ -178,7 +181,7 @@ json MountedDrive::status() {
 
 Outcome<json> MountedDrive::sync(std::stop_token stop, const Report& report) {
   std::stop_token ending = waits_->token();
-  auto done = publish_all({stop, ending}, std::nullopt, report);
+  auto done = publish_all({stop, ending}, {}, report);
   if (done) return json::object();
   if (ending.stop_requested()) return give_up(Exit::kCutShort, "the volume is being unmounted; what is left is kept");
   return give_up(done.error());
@@ -188,14 +191,14 @@ Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, st
                                     const Report& report) {
   std::string reason;
   if (!how.now) {
-    auto done = publish_all({stop, hurry, waits_->token()}, kUnmountPatience, report);
+    auto done = publish_all({stop, hurry, waits_->token()}, {kUnmountPatience, {}}, report);
     if (stop.stop_requested()) return give_up(Exit::kCutShort, "nobody waits for the unmount any more");
     if (!done && !hurry.stop_requested()) reason = done.error().what;
   }
   bool cut_short = how.now || hurry.stop_requested() || !reason.empty();
   {
     MutexLock lock(mutex_);
-    leave_ = Leave{hurry, report, cut_short ? Nanos(0) : kUnmountPatience};
+    leave_ = Leave{hurry, report, cut_short ? Patience{{}, Nanos(0)} : Patience{kUnmountPatience, {}}};
   }
   // An fsync that waits for the store holds its file open, and with it the mount.
   if (cut_short) waits_->end();

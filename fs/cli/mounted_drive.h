@@ -41,15 +41,20 @@ class MountedDrive : public ControlActions {
 
  private:
   enum class Phase { kMounted, kFinishing, kEnded };
+  // How long publishing may take.
+  struct Patience {
+    std::optional<Nanos> away;   // without the store
+    std::optional<Nanos> total;  // zero: nothing more goes up
+  };
   // Who asked for the end, and with it, how much may still be done before it.
   struct Leave {
     std::stop_token hurry;  // meanwhile asked to leave the rest
     Report report;          // may be empty
-    Nanos patience{0};      // how long the store may be away; zero: nothing more goes up
+    Patience patience{{}, Nanos(0)};
   };
 
-  // Waits until all is in the store. `patience`: how long the store may be away before this ends with kCutShort.
-  Outcome<void> publish_all(std::vector<std::stop_token> stops, std::optional<Nanos> patience, const Report& report);
+  // Waits until all is in the store; kCutShort when patience runs out.
+  Outcome<void> publish_all(std::vector<std::stop_token> stops, Patience patience, const Report& report);
   ProgressSample sample_from(const SyncProgress& progress) const;
   // Retries for a moment: a file that is just being closed, or an fsync that was just told to end, is soon gone.
   Result<void> take_down(bool lazy);

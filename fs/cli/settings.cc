@@ -54,7 +54,7 @@ bool is_passphrase_source(const std::string& name) {
 }  // namespace
 
 void VolumeSettings::fill_from(const VolumeSettings& weaker) {
-  bool has_source = !passphrase_file.empty() || !passphrase_command.empty() || !recovery_key_file.empty();
+  bool has_source = !passphrase_file.empty() || !passphrase_command.empty();
   for (const TextField& f : kTextFields) {
     if (has_source && is_passphrase_source(f.name)) continue;
     if ((this->*f.field).empty()) this->*f.field = weaker.*f.field;

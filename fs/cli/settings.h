@@ -21,8 +21,8 @@ struct VolumeSettings {
   std::string directory;                                 // config.toml: where `coffer mount NAME` mounts
   std::string mount_options;                             // as after -o
 
-  // Takes from `weaker` what is not said here. A passphrase source is one thing: whoever names a file hides a weaker
-  // command.
+  // Takes from `weaker` what is not said here. The sources of a passphrase are one thing: whoever names
+  // a file hides a weaker command, or recovery key.
   void fill_from(const VolumeSettings& weaker);
 };
 

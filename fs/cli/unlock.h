@@ -17,7 +17,7 @@ namespace coffer::cli {
 // What opens a volume: a passphrase, or a recovery key.
 class Opener {
  public:
-  // Asks, or reads the file or command of the settings.
+  // Reads the recovery key when one is named, else the passphrase from file or command; else asks.
   static Outcome<Opener> get(const VolumeSettings& settings);
   // kWrongPassphrase when no slot opens.
   Outcome<VolumeSecrets> open(const VolumeHead& head, const std::vector<Bytes>& slots) const;
