@@ -129,6 +129,8 @@ Result<void> News::poll(std::stop_token stop) {
   const Nanos now = c_.clock.monotonic();
   const bool all = !listed_all_ || now - *listed_all_ >= kListAllEvery || want_all_;
   // What no store has yet, others cannot have seen.
+  ++polls_;
+  listing_all_ = all;
   uint64_t limit = c_.outstanding_stamp;
   if (limit > 0) {
     --limit;
@@ -181,6 +183,7 @@ Result<void> News::poll(std::stop_token stop) {
 void News::note(const RecordName& name, uint64_t size) {
   if (name.log == c_.own.log()) note_own(name);
   if (name.number <= applied_number(name.log)) return;
+  logs_[name.log].noted = polls_;
   Candidate& candidate = logs_[name.log].known[name.number][name.tag];
   if (size > 0) candidate.size = size;
 }
@@ -209,6 +212,14 @@ std::string News::describe(const LogId& id, uint64_t number) const {
   return record + " of " + tail->name + "'s log " + log + "...";
 }
 
+// Whether there is more than a hint to say that a log has records beyond what is applied: anybody can write hints.
+bool News::believed(const LogId& id, const Log& log) const {
+  if (log.held || !log.fetched.empty() || log.announced > applied_number(id) || c_.tails.find(id)) return true;
+  return std::any_of(log.known.begin(), log.known.end(), [](const auto& number) {
+    return std::any_of(number.second.begin(), number.second.end(), [](const auto& c) { return c.second.size > 0; });
+  });
+}
+
 Result<void> News::catch_up(std::stop_token stop) {
   std::set<LogId> listed;
   for (;;) {
@@ -218,13 +229,18 @@ Result<void> News::catch_up(std::stop_token stop) {
     TRY(bool found, list_gaps(listed, stop));
     if (names.empty() && applied == 0 && !found) break;
   }
+  bool incomplete = false;
   for (auto it = logs_.begin(); it != logs_.end();) {
-    settle(it->first, it->second);
-    bool done =
-        it->second.known.empty() && it->second.fetched.empty() && it->second.announced <= applied_number(it->first);
-    it = done ? logs_.erase(it) : std::next(it);
+    Log& log = it->second;
+    settle(it->first, log);
+    if (log.known.empty() && log.fetched.empty() && log.announced <= applied_number(it->first) && log.missing == 0) {
+      it = logs_.erase(it);
+      continue;
+    }
+    incomplete = incomplete || believed(it->first, log);
+    ++it;
   }
-  incomplete_ = !logs_.empty();
+  incomplete_ = incomplete;
   return {};
 }
 
@@ -493,7 +509,7 @@ void News::still_missing(const LogId& id, Log& log, uint64_t number) {
     log.retry_at = Nanos(0);
   }
   if (now >= log.retry_at) log.retry_at = now + log.backoff.next();
-  if (now - log.missing_since < c_.options.missing_after) return;
+  if (now - log.missing_since < c_.options.missing_after || !believed(id, log)) return;
   c_.problems.set("log " + id.str(), describe(id, number) + " is announced and does not arrive",
                   "The store shows it late, or withholds or lost it. What that device wrote from there on waits; "
                   "everything else goes on, and coffer keeps looking. Mount the volume on that device, or ask whoever "
@@ -506,6 +522,8 @@ void News::settle(const LogId& id, Log& log) {
   log.known.erase(log.known.begin(), log.known.upper_bound(applied));
   log.fetched.erase(log.fetched.begin(), log.fetched.upper_bound(applied));
   if (log.missing > 0 && log.missing <= applied) log.missing = 0;
+  // Only a hint spoke of it, and is gone. (A listing of everything shows no hints.)
+  if (log.known.empty() && log.announced <= applied && log.noted != polls_ && !listing_all_) log.missing = 0;
   // Every copy of the next record was looked at and is nothing.
   auto next = log.known.find(applied + 1);
   if (next != log.known.end() && !log.held && !log.fetched.contains(applied + 1) &&

@@ -63,14 +63,15 @@ class News {
     Nanos missing_since{0};
     Nanos retry_at{0};
     Backoff backoff{std::chrono::seconds(1), std::chrono::minutes(5)};
-    bool told = false;  // a problem is set
+    uint64_t noted = 0;  // the poll that last listed something of it
+    bool told = false;   // a problem is set
   };
 
   void run(std::stop_token stop);
   Result<void> poll(std::stop_token stop);
   void note(const RecordName& name, uint64_t size);
   void note_own(const RecordName& name);
-  void check_vanished(const std::vector<ObjectInfo>& all);
+  bool believed(const LogId& id, const Log& log) const;
   Result<void> catch_up(std::stop_token stop);
   Result<bool> list_gaps(std::set<LogId>& listed, std::stop_token stop);
   std::vector<std::pair<RecordName, uint64_t>> choose() const;
@@ -98,6 +99,8 @@ class News {
   std::optional<WallTime> checked_when_ GUARDED_BY(mutex_);
 
   std::map<LogId, Log> logs_;
+  uint64_t polls_ = 0;
+  bool listing_all_ = false;  // this poll
   std::optional<Nanos> listed_all_;
   uint64_t stable_ = 0;
 

@@ -6,7 +6,7 @@
 
 namespace coffer::test {
 
-const char kGoldenHash[] = "";
+const char kGoldenHash[] = "4d8bc4c2bc3e1f182bf81ff8b015d7d75bae5080f6654d5370571b0d10306add";
 
 SigningKey fixed_signing_key(uint8_t byte) {
   uint8_t seed[crypto_sign_SEEDBYTES], pub[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES];

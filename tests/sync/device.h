@@ -1,0 +1,83 @@
+// A machine with a replica and a synchronizer, on a store that tests share between several.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "fs/replica/replica.h"
+#include "fs/sync/synchronizer.h"
+#include "remote/fault_store.h"
+#include "remote/memory_store.h"
+#include "remote/metered_store.h"
+#include "tests/sync/fixture.h"
+
+namespace coffer::test {
+
+SyncOptions quick_options();
+
+// A volume without Argon2id: only its secrets.
+struct TestVolume {
+  TestVolume();
+  VolumeSecrets secrets() const;
+
+  VolumeId id;
+  Secret key;
+  SigningKey signing;
+};
+
+class Device {
+ public:
+  Device(const TestVolume& volume, std::shared_ptr<ObjectStore> store, std::string name,
+         SyncOptions options = quick_options());
+  ~Device();
+
+  // Opens the replica and starts synchronizing; a new device loads what is in the store, and makes the root of an empty
+  // volume.
+  void start();
+  void stop(bool close_log = true);
+  // Ends as after SIGKILL: nothing is closed in order. (The replica's destructor still flushes.)
+  void restart() {
+    stop(false);
+    start();
+  }
+  // The same state directory on another machine.
+  void copy_state_from(const Device& other);
+
+  Result<void> sync();
+  void must_sync() {
+    auto r = sync();
+    ASSERT_TRUE(r.has_value()) << name_ << ": " << r.error().what();
+  }
+
+  // Paths have components joined by '/', from the root.
+  Result<model::Ino> find(const std::string& path);
+  void mkdir(const std::string& path);
+  void write(const std::string& path, BytesView content, uint64_t offset = 0);
+  void remove(const std::string& path);
+  Result<Bytes> read(const std::string& path);  // fetches what is missing
+  // Every path, with the hash of the contents of files.
+  std::map<std::string, std::string> tree();
+
+  std::string problems() const;
+  const std::string& dir() const { return dir_.path(); }
+  Replica& replica() { return *replica_; }
+  Synchronizer& sync_engine() { return *sync_; }
+  FaultStore& faults() { return *faults_; }
+  StoreCounters counters() const { return metered_->counters(); }
+  const DeviceIdentity& identity() const { return *identity_; }
+
+ private:
+  const TestVolume& volume_;
+  const std::string name_;
+  const SyncOptions options_;
+  TempDir dir_;
+  std::shared_ptr<MeteredStore> metered_;
+  std::shared_ptr<FaultStore> faults_;
+  VolumeSecrets secrets_;
+  std::shared_ptr<DeviceIdentity> identity_;
+  std::unique_ptr<Replica> replica_;
+  std::unique_ptr<Synchronizer> sync_;
+};
+
+}  // namespace coffer::test
