@@ -201,7 +201,7 @@ TEST(RunHelper, bounds_what_it_runs) {
   EXPECT_EQ(run_helper({"/usr/bin/yes"}, 1000, seconds(10), {}).error().code(), Code::kTooLarge);
   EXPECT_EQ(run_helper({"/bin/sleep", "100"}, 100, std::chrono::milliseconds(100), {}).error().code(), Code::kTimedOut);
   EXPECT_EQ(
-      run_helper({"/bin/sh", "-c", "exec >&-; sleep 100"}, 100, std::chrono::milliseconds(200), {}).error().code(),
+      run_helper({"/bin/sh", "-c", "exec >&-; exec sleep 100"}, 100, std::chrono::milliseconds(200), {}).error().code(),
       Code::kTimedOut);
   std::stop_source source;
   source.request_stop();
