@@ -19,8 +19,8 @@ struct WallTime {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual WallTime wall() const = 0;   // may jump either way
-  virtual Nanos monotonic() const = 0; // never goes back; origin unspecified
+  virtual WallTime wall() const = 0;    // may jump either way
+  virtual Nanos monotonic() const = 0;  // never goes back; origin unspecified
 
   static const Clock& system();
 };

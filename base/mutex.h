@@ -40,7 +40,7 @@ enum class Rank : int {
   kPacks = 70,
   kTable = 80,
   kRemote = 90,
-  kLeaf = 100,    // held for a few instructions, calls nothing
+  kLeaf = 100,  // held for a few instructions, calls nothing
 };
 
 namespace internal {

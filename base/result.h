@@ -11,20 +11,20 @@ namespace coffer {
 // What kind of failure. Only kUnavailable and kTimedOut are worth retrying unchanged.
 enum class Code {
   // Outside trouble.
-  kUnavailable,    // the other side cannot be reached or says "later"
-  kTimedOut,       // no answer within the time allowed
-  kCancelled,      // the caller gave up (signal, shutdown)
-  kIo,             // the local disk or kernel failed
-  kNoSpace,        // no room: local disk, quota, or a bounded table
-  kDenied,         // credentials or permissions refuse it
-  kUntrusted,      // the TLS peer did not verify
-  kCorrupt,        // authentication failed, or bytes that nobody who holds the key would have written
-  kUnsupported,    // this build or this store cannot do it
-  kTooNew,         // a format version that this build does not know
-  kBusy,           // somebody else holds it
-  kInvalid,        // the request itself makes no sense
-  kTooLarge,       // beyond a limit that is documented
-  kInternal,       // our own fault
+  kUnavailable,  // the other side cannot be reached or says "later"
+  kTimedOut,     // no answer within the time allowed
+  kCancelled,    // the caller gave up (signal, shutdown)
+  kIo,           // the local disk or kernel failed
+  kNoSpace,      // no room: local disk, quota, or a bounded table
+  kDenied,       // credentials or permissions refuse it
+  kUntrusted,    // the TLS peer did not verify
+  kCorrupt,      // authentication failed, or bytes that nobody who holds the key would have written
+  kUnsupported,  // this build or this store cannot do it
+  kTooNew,       // a format version that this build does not know
+  kBusy,         // somebody else holds it
+  kInvalid,      // the request itself makes no sense
+  kTooLarge,     // beyond a limit that is documented
+  kInternal,     // our own fault
   // Names and files.
   kNotFound,
   kExists,
@@ -33,10 +33,10 @@ enum class Code {
   kNotEmpty,
   kNameTooLong,
   kTooManyLinks,
-  kNoData,         // no such extended attribute, or no data or hole beyond this offset
-  kRange,          // the result does not fit the caller's buffer
-  kNotPermitted,   // not allowed whoever asks (EPERM), as opposed to kDenied (EACCES)
-  kStale,          // the thing existed, and is gone
+  kNoData,        // no such extended attribute, or no data or hole beyond this offset
+  kRange,         // the result does not fit the caller's buffer
+  kNotPermitted,  // not allowed whoever asks (EPERM), as opposed to kDenied (EACCES)
+  kStale,         // the thing existed, and is gone
   kCrossDevice,
   kLoop,
 };
@@ -64,7 +64,9 @@ class Error {
 template <typename T>
 using Result = std::expected<T, Error>;
 
-inline std::unexpected<Error> fail(Code code, std::string what) { return std::unexpected(Error(code, std::move(what))); }
+inline std::unexpected<Error> fail(Code code, std::string what) {
+  return std::unexpected(Error(code, std::move(what)));
+}
 inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
 
 // Builds an Error from errno as left by a failed system call on `what`.
@@ -77,14 +79,13 @@ Error errno_error(std::string_view what, int err);
 
 // TRY(auto x, f()): declares x from the value of a Result, or returns its error from the enclosing function.
 #define TRY(lhs, expr) TRY_(COFFER_CONCAT(try_result_, __COUNTER__), lhs, expr)
-#define TRY_(tmp, lhs, expr)                                     \
-  auto tmp = (expr);                                             \
-  if (!tmp) return std::unexpected(std::move(tmp).error());      \
+#define TRY_(tmp, lhs, expr)                                \
+  auto tmp = (expr);                                        \
+  if (!tmp) return std::unexpected(std::move(tmp).error()); \
   lhs = std::move(*tmp)
 
 // TRYV(f()): returns the error of a Result from the enclosing function, ignores its value.
-#define TRYV(expr)                                                                        \
-  do {                                                                                    \
-    if (auto try_result_ = (expr); !try_result_)                                          \
-      return std::unexpected(std::move(try_result_).error());                             \
+#define TRYV(expr)                                                                                       \
+  do {                                                                                                   \
+    if (auto try_result_ = (expr); !try_result_) return std::unexpected(std::move(try_result_).error()); \
   } while (0)

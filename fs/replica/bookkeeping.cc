@@ -30,7 +30,9 @@ Result<Reader> open_value(BytesView value, const char* what) {
   return r;
 }
 
-std::unexpected<Error> damaged(const char* what) { return fail(Code::kCorrupt, std::string(what) + " does not decode"); }
+std::unexpected<Error> damaged(const char* what) {
+  return fail(Code::kCorrupt, std::string(what) + " does not decode");
+}
 
 }  // namespace
 

@@ -13,9 +13,9 @@ using model::Inode;
 
 namespace {
 
-constexpr size_t kSealFrom = 1 << 20;            // a file with this much written data has its whole frames sealed
-constexpr size_t kUnsyncedLimit = 16 << 20;      // of pack bytes: what an fsync may have to wait for
-constexpr int kReadAttempts = 4;                 // a frame can move between looking it up and reading it
+constexpr size_t kSealFrom = 1 << 20;        // a file with this much written data has its whole frames sealed
+constexpr size_t kUnsyncedLimit = 16 << 20;  // of pack bytes: what an fsync may have to wait for
+constexpr int kReadAttempts = 4;             // a frame can move between looking it up and reading it
 
 }  // namespace
 
@@ -194,29 +194,29 @@ Result<void> Replica::Impl::change_contents(Ino ino, Op&& op) {
 
 Result<void> Replica::truncate(Ino ino, uint64_t size) {
   if (size > model::kSizeMax) return fail(Code::kTooLarge, "file size");
-  return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS
-                                -> Result<void> {
-    TRYV(model::truncate(tx, ino, size, random_u64(), impl_->now()));
-    size_t before = file.buffer.bytes();
-    file.buffer.truncate(size);
-    impl_->dirty_bytes -= before - file.buffer.bytes();
-    return {};
-  });
+  return impl_->change_contents(
+      ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
+        TRYV(model::truncate(tx, ino, size, random_u64(), impl_->now()));
+        size_t before = file.buffer.bytes();
+        file.buffer.truncate(size);
+        impl_->dirty_bytes -= before - file.buffer.bytes();
+        return {};
+      });
 }
 
 Result<void> Replica::punch_hole(Ino ino, uint64_t offset, uint64_t length) {
-  return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS
-                                -> Result<void> {
-    TRY(Inode inode, model::get_inode(tx, ino));
-    // The hole must not shrink what the unsealed data had grown the file to.
-    uint64_t size = std::max(inode.size, file.buffer.end());
-    if (size > inode.size) TRYV(model::put_extents(tx, ino, {}, size, random_u64(), impl_->now(), false));
-    TRYV(model::punch_hole(tx, ino, offset, length, random_u64(), impl_->now()));
-    size_t before = file.buffer.bytes();
-    file.buffer.erase(offset, length);
-    impl_->dirty_bytes -= before - file.buffer.bytes();
-    return {};
-  });
+  return impl_->change_contents(
+      ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
+        TRY(Inode inode, model::get_inode(tx, ino));
+        // The hole must not shrink what the unsealed data had grown the file to.
+        uint64_t size = std::max(inode.size, file.buffer.end());
+        if (size > inode.size) TRYV(model::put_extents(tx, ino, {}, size, random_u64(), impl_->now(), false));
+        TRYV(model::punch_hole(tx, ino, offset, length, random_u64(), impl_->now()));
+        size_t before = file.buffer.bytes();
+        file.buffer.erase(offset, length);
+        impl_->dirty_bytes -= before - file.buffer.bytes();
+        return {};
+      });
 }
 
 Result<void> Replica::allocate(Ino ino, uint64_t offset, uint64_t length) {

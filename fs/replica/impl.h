@@ -49,7 +49,7 @@ struct Replica::Impl {
   std::optional<model::Touched> touched GUARDED_BY(state);  // of the open generation
   ReplicaState generations GUARDED_BY(state);
   std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
-  std::set<Ino> orphans GUARDED_BY(state);  // unlinked, still known to the kernel
+  std::set<Ino> orphans GUARDED_BY(state);                               // unlinked, still known to the kernel
   uint64_t next_ino GUARDED_BY(state) = 0;
   std::atomic<uint64_t> changes{0};
   std::atomic<bool> pending_told{false};
@@ -59,7 +59,7 @@ struct Replica::Impl {
   Mutex files_mutex{Rank::kLeaf};
   std::unordered_map<Ino, std::shared_ptr<WrittenFile>> files GUARDED_BY(files_mutex);
   std::deque<std::pair<Nanos, Ino>> dirty_since GUARDED_BY(files_mutex);  // oldest first; may name clean files
-  std::atomic<size_t> file_count{0};   // of `files`
+  std::atomic<size_t> file_count{0};                                      // of `files`
   std::atomic<size_t> dirty_bytes{0};
   FrameCache frames{32 << 20};
 
@@ -72,8 +72,8 @@ struct Replica::Impl {
 
   // --- background work
   Mutex work_mutex{Rank::kLeaf};
-  CondVar work_wake;      // waiting workers
-  CondVar work_done;      // waiting writers
+  CondVar work_wake;  // waiting workers
+  CondVar work_done;  // waiting writers
   bool stopping GUARDED_BY(work_mutex) = false;
   bool commit_wanted GUARDED_BY(work_mutex) = false;
   bool seal_wanted GUARDED_BY(work_mutex) = false;

@@ -85,7 +85,8 @@ Result<std::optional<model::Unlinked>> Replica::rename(Ino dir, std::string_view
 }
 
 Result<Inode> Replica::set_attributes(Ino ino, const model::SetAttributes& what) {
-  auto inode = impl_->change([&](model::Transaction& tx) { return model::set_attributes(tx, ino, what, impl_->now()); });
+  auto inode =
+      impl_->change([&](model::Transaction& tx) { return model::set_attributes(tx, ino, what, impl_->now()); });
   if (inode) impl_->overlay(ino, *inode);
   return inode;
 }

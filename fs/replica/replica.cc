@@ -16,10 +16,10 @@ namespace coffer {
 
 namespace {
 
-constexpr auto kFlushEvery = std::chrono::milliseconds(100);   // kill -9 loses no more than this of what was not synced
-constexpr size_t kCommitFrom = 8 << 20;                        // bytes of rows in memory
-constexpr auto kSealAfter = std::chrono::milliseconds(1500);   // how long written data stays in memory
-constexpr size_t kUnsyncedFrom = 8 << 20;                      // pack bytes that start a background sync
+constexpr auto kFlushEvery = std::chrono::milliseconds(100);  // kill -9 loses no more than this of what was not synced
+constexpr size_t kCommitFrom = 8 << 20;                       // bytes of rows in memory
+constexpr auto kSealAfter = std::chrono::milliseconds(1500);  // how long written data stays in memory
+constexpr size_t kUnsyncedFrom = 8 << 20;                     // pack bytes that start a background sync
 
 }  // namespace
 

@@ -66,10 +66,10 @@ struct Frozen {
 };
 
 struct ReplicaCounters {
-  uint64_t changes = 0;             // operations that changed something, since open; to see whether work goes on
-  uint64_t pending_changes = 0;     // rows that no record has yet
-  uint64_t pending_bytes = 0;       // of packs that no store has yet, and unsealed data
-  uint64_t dirty_bytes = 0;         // in memory, not sealed yet
+  uint64_t changes = 0;          // operations that changed something, since open; to see whether work goes on
+  uint64_t pending_changes = 0;  // rows that no record has yet
+  uint64_t pending_bytes = 0;    // of packs that no store has yet, and unsealed data
+  uint64_t dirty_bytes = 0;      // in memory, not sealed yet
   uint64_t journal_syncs = 0, pack_syncs = 0;
   uint64_t disk_bytes = 0;
 };
@@ -79,11 +79,11 @@ class Replica {
  public:
   struct Options {
     const Clock* clock = &Clock::system();
-    size_t dirty_limit = 64 << 20;       // written data in memory, all files together
-    size_t uncommitted_limit = 64 << 20; // rows in memory that LMDB has not got
+    size_t dirty_limit = 64 << 20;                 // written data in memory, all files together
+    size_t uncommitted_limit = 64 << 20;           // rows in memory that LMDB has not got
     Nanos commit_every = std::chrono::seconds(5);  // to LMDB, at the latest
-    std::string device_name;             // for conflict names
-    uint32_t root_uid = 0, root_gid = 0; // of a new volume's root directory
+    std::string device_name;                       // for conflict names
+    uint32_t root_uid = 0, root_gid = 0;           // of a new volume's root directory
   };
   struct Keys {
     VolumeId volume;

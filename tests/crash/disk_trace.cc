@@ -75,7 +75,8 @@ int traced_open(int (*real)(const char*, int, mode_t), const char* path, int fla
       r.events.push_back({TraceEvent::Kind::kCreate, r.names[*relative], *relative, "", 0, "", false});
     }
     open.file = r.names[*relative];
-    if (existed && (flags & O_TRUNC)) r.events.push_back({TraceEvent::Kind::kTruncate, open.file, "", "", 0, "", false});
+    if (existed && (flags & O_TRUNC))
+      r.events.push_back({TraceEvent::Kind::kTruncate, open.file, "", "", 0, "", false});
   }
   r.open[fd] = open;
   return fd;
@@ -93,8 +94,8 @@ auto traced(int fd, Call&& call, Event&& event) {
 }
 
 void record_write(Recorder& r, const OpenFile& f, uint64_t offset, const void* data, size_t size) {
-  r.events.push_back({TraceEvent::Kind::kWrite, f.file, "", "", offset,
-                      std::string(static_cast<const char*>(data), size), f.dsync});
+  r.events.push_back(
+      {TraceEvent::Kind::kWrite, f.file, "", "", offset, std::string(static_cast<const char*>(data), size), f.dsync});
 }
 
 // The `n` bytes of a vector that were written.
@@ -137,7 +138,8 @@ std::vector<TraceEvent> stop_trace() {
 }
 
 std::string describe(const TraceEvent& e) {
-  static constexpr const char* kNames[] = {"create", "rename", "unlink", "mkdir", "write", "truncate", "sync", "syncdir", "mark"};
+  static constexpr const char* kNames[] = {"create",   "rename", "unlink",  "mkdir", "write",
+                                           "truncate", "sync",   "syncdir", "mark"};
   return std::string(kNames[static_cast<int>(e.kind)]) + " file " + std::to_string(e.file) + " " + e.path + " " + e.to +
          " at " + std::to_string(e.offset) + " size " + std::to_string(e.data.size()) + (e.pinned ? " pinned" : "");
 }
@@ -276,13 +278,13 @@ namespace ct = coffer::testing;
 
 extern "C" {
 
-#define TRACED_OPEN(NAME)                                                                  \
-  int NAME(const char* path, int flags, ...) {                                             \
-    va_list args;                                                                          \
-    va_start(args, flags);                                                                 \
-    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(args, mode_t) : 0;              \
-    va_end(args);                                                                          \
-    static auto real = ct::next<int (*)(const char*, int, ...)>(#NAME);                    \
+#define TRACED_OPEN(NAME)                                                                                    \
+  int NAME(const char* path, int flags, ...) {                                                               \
+    va_list args;                                                                                            \
+    va_start(args, flags);                                                                                   \
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(args, mode_t) : 0;                                \
+    va_end(args);                                                                                            \
+    static auto real = ct::next<int (*)(const char*, int, ...)>(#NAME);                                      \
     return ct::traced_open([](const char* p, int f, mode_t m) { return real(p, f, m); }, path, flags, mode); \
   }
 TRACED_OPEN(open)
@@ -296,13 +298,14 @@ int close(int fd) {
   return real(fd);
 }
 
-#define TRACED_PWRITE(NAME, OFF)                                                                        \
-  ssize_t NAME(int fd, const void* data, size_t size, OFF offset) {                                     \
-    static auto real = ct::next<ssize_t (*)(int, const void*, size_t, OFF)>(#NAME);                     \
-    return ct::traced(fd, [&] { return real(fd, data, size, offset); },                                 \
-                      [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {                              \
-                        ct::record_write(r, f, static_cast<uint64_t>(offset), data, static_cast<size_t>(n)); \
-                      });                                                                               \
+#define TRACED_PWRITE(NAME, OFF)                                                               \
+  ssize_t NAME(int fd, const void* data, size_t size, OFF offset) {                            \
+    static auto real = ct::next<ssize_t (*)(int, const void*, size_t, OFF)>(#NAME);            \
+    return ct::traced(                                                                         \
+        fd, [&] { return real(fd, data, size, offset); },                                      \
+        [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {                                   \
+          ct::record_write(r, f, static_cast<uint64_t>(offset), data, static_cast<size_t>(n)); \
+        });                                                                                    \
   }
 TRACED_PWRITE(pwrite, off_t)
 TRACED_PWRITE(pwrite64, off64_t)
@@ -322,14 +325,15 @@ ssize_t write(int fd, const void* data, size_t size) {
       });
 }
 
-#define TRACED_VECTOR(NAME, OFF)                                                       \
-  ssize_t NAME(int fd, const struct iovec* parts, int count, OFF offset) {             \
+#define TRACED_VECTOR(NAME, OFF)                                                         \
+  ssize_t NAME(int fd, const struct iovec* parts, int count, OFF offset) {               \
     static auto real = ct::next<ssize_t (*)(int, const struct iovec*, int, OFF)>(#NAME); \
-    return ct::traced(fd, [&] { return real(fd, parts, count, offset); },              \
-                      [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {             \
-                        std::string all = ct::gather(parts, count, n);                 \
-                        ct::record_write(r, f, static_cast<uint64_t>(offset), all.data(), all.size()); \
-                      });                                                              \
+    return ct::traced(                                                                   \
+        fd, [&] { return real(fd, parts, count, offset); },                              \
+        [&](Recorder& r, const ct::OpenFile& f, ssize_t n) {                             \
+          std::string all = ct::gather(parts, count, n);                                 \
+          ct::record_write(r, f, static_cast<uint64_t>(offset), all.data(), all.size()); \
+        });                                                                              \
   }
 TRACED_VECTOR(pwritev, off_t)
 TRACED_VECTOR(pwritev64, off64_t)
@@ -350,38 +354,43 @@ ssize_t writev(int fd, const struct iovec* parts, int count) {
       });
 }
 
-#define TRACED_SYNC(NAME)                                                                        \
-  int NAME(int fd) {                                                                             \
-    static auto real = ct::next<int (*)(int)>(#NAME);                                            \
-    return ct::traced(fd, [&] { return real(fd); }, [&](Recorder& r, const ct::OpenFile& f, int) { \
-      r.events.push_back({f.directory ? TraceEvent::Kind::kSyncDirectory : TraceEvent::Kind::kSync, f.file, f.path, \
-                          "", 0, "", false});                                                    \
-    });                                                                                          \
+#define TRACED_SYNC(NAME)                                                                                       \
+  int NAME(int fd) {                                                                                            \
+    static auto real = ct::next<int (*)(int)>(#NAME);                                                           \
+    return ct::traced(                                                                                          \
+        fd, [&] { return real(fd); },                                                                           \
+        [&](Recorder& r, const ct::OpenFile& f, int) {                                                          \
+          r.events.push_back({f.directory ? TraceEvent::Kind::kSyncDirectory : TraceEvent::Kind::kSync, f.file, \
+                              f.path, "", 0, "", false});                                                       \
+        });                                                                                                     \
   }
 TRACED_SYNC(fsync)
 TRACED_SYNC(fdatasync)
 
-#define TRACED_TRUNCATE(NAME, OFF)                                                                \
-  int NAME(int fd, OFF size) {                                                                    \
-    static auto real = ct::next<int (*)(int, OFF)>(#NAME);                                        \
-    return ct::traced(fd, [&] { return real(fd, size); }, [&](Recorder& r, const ct::OpenFile& f, int) { \
-      r.events.push_back({TraceEvent::Kind::kTruncate, f.file, "", "", static_cast<uint64_t>(size), "", false}); \
-    });                                                                                           \
+#define TRACED_TRUNCATE(NAME, OFF)                                                                                   \
+  int NAME(int fd, OFF size) {                                                                                       \
+    static auto real = ct::next<int (*)(int, OFF)>(#NAME);                                                           \
+    return ct::traced(                                                                                               \
+        fd, [&] { return real(fd, size); },                                                                          \
+        [&](Recorder& r, const ct::OpenFile& f, int) {                                                               \
+          r.events.push_back({TraceEvent::Kind::kTruncate, f.file, "", "", static_cast<uint64_t>(size), "", false}); \
+        });                                                                                                          \
   }
 TRACED_TRUNCATE(ftruncate, off_t)
 TRACED_TRUNCATE(ftruncate64, off64_t)
 
-#define TRACED_ALLOCATE(NAME, OFF)                                                                          \
-  int NAME(int fd, int mode, OFF offset, OFF length) {                                                      \
-    static auto real = ct::next<int (*)(int, int, OFF, OFF)>(#NAME);                                        \
-    return ct::traced(fd, [&] { return real(fd, mode, offset, length); },                                   \
-                      [&](Recorder& r, const ct::OpenFile& f, int) {                                        \
-                        if (mode & FALLOC_FL_PUNCH_HOLE)                                                    \
-                          r.events.push_back({TraceEvent::Kind::kWrite, f.file, "", "", static_cast<uint64_t>(offset), \
-                                              std::string(static_cast<size_t>(length), '\0'), false});      \
-                        else if (mode == 0)                                                                 \
-                          ct::record_growth(r, f, fd);                                                      \
-                      });                                                                                   \
+#define TRACED_ALLOCATE(NAME, OFF)                                                                       \
+  int NAME(int fd, int mode, OFF offset, OFF length) {                                                   \
+    static auto real = ct::next<int (*)(int, int, OFF, OFF)>(#NAME);                                     \
+    return ct::traced(                                                                                   \
+        fd, [&] { return real(fd, mode, offset, length); },                                              \
+        [&](Recorder& r, const ct::OpenFile& f, int) {                                                   \
+          if (mode & FALLOC_FL_PUNCH_HOLE)                                                               \
+            r.events.push_back({TraceEvent::Kind::kWrite, f.file, "", "", static_cast<uint64_t>(offset), \
+                                std::string(static_cast<size_t>(length), '\0'), false});                 \
+          else if (mode == 0)                                                                            \
+            ct::record_growth(r, f, fd);                                                                 \
+        });                                                                                              \
   }
 TRACED_ALLOCATE(fallocate, off_t)
 TRACED_ALLOCATE(fallocate64, off64_t)
@@ -422,7 +431,8 @@ int mkdir(const char* path, mode_t mode) {
   Recorder& r = ct::recorder();
   std::lock_guard lock(r.mutex);
   int result = real(path, mode);
-  if (auto p = r.relative(path); result == 0 && p) r.events.push_back({TraceEvent::Kind::kMkdir, 0, *p, "", 0, "", false});
+  if (auto p = r.relative(path); result == 0 && p)
+    r.events.push_back({TraceEvent::Kind::kMkdir, 0, *p, "", 0, "", false});
   return result;
 }
 

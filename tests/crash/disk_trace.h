@@ -16,11 +16,11 @@ namespace coffer::testing {
 struct TraceEvent {
   enum class Kind { kCreate, kRename, kUnlink, kMkdir, kWrite, kTruncate, kSync, kSyncDirectory, kMark };
   Kind kind{};
-  uint64_t file = 0;      // number of the file (kCreate gives it its name)
-  std::string path, to;   // of name events, relative to the directory
-  uint64_t offset = 0;    // kTruncate: the size; kMark: the caller's number
-  std::string data;       // kWrite
-  bool pinned = false;    // O_DSYNC
+  uint64_t file = 0;     // number of the file (kCreate gives it its name)
+  std::string path, to;  // of name events, relative to the directory
+  uint64_t offset = 0;   // kTruncate: the size; kMark: the caller's number
+  std::string data;      // kWrite
+  bool pinned = false;   // O_DSYNC
 };
 
 // Starts recording everything below `directory` (absolute). One recording at a time in a process.

@@ -34,7 +34,9 @@ struct History {
   };
   std::map<std::string, std::vector<State>> paths;
 
-  void set(const std::string& path, uint64_t step, Content content) { paths[path].push_back({step, std::move(content)}); }
+  void set(const std::string& path, uint64_t step, Content content) {
+    paths[path].push_back({step, std::move(content)});
+  }
   const Content& now(const std::string& path) const { return paths.at(path).back().content; }
 };
 
@@ -64,11 +66,21 @@ class Workload {
       testing::mark(2 * step_);
       std::string path = "f" + std::to_string(rng_() % 6);
       switch (rng_() % 8) {
-        case 0: remove(path); break;
-        case 1: rename_over(path); break;
-        case 2: truncate(path); break;
-        case 3: publish(); break;
-        default: write(path); break;
+        case 0:
+          remove(path);
+          break;
+        case 1:
+          rename_over(path);
+          break;
+        case 2:
+          truncate(path);
+          break;
+        case 3:
+          publish();
+          break;
+        default:
+          write(path);
+          break;
       }
       if (rng_() % 3 == 0) {
         ok(replica_.sync_all(true));
@@ -201,7 +213,8 @@ void check_image(const Keys& keys, const std::string& dir, const History& histor
       if (!superseded && s.content == seen) allowed = true;
     }
     if (!settled && !seen) allowed = true;
-    ASSERT_TRUE(allowed) << path << " holds what it must not: " << (seen ? std::to_string(seen->size()) + " bytes" : "nothing")
+    ASSERT_TRUE(allowed) << path
+                         << " holds what it must not: " << (seen ? std::to_string(seen->size()) + " bytes" : "nothing")
                          << "; acknowledged step " << acknowledged << ", begun " << begun;
   }
   auto faults = replica.find_faults();
@@ -249,7 +262,8 @@ TEST(LossyDisk, EveryAcknowledgedStepSurvivesPowerLossAtAnyPoint) {
       check_image(keys, image, history, acknowledged, begun);
       if (::testing::Test::HasFailure()) {  // leaves the image to look at, with the events that led to it
         std::string text;
-        for (size_t k = 0; k < events.size(); ++k) text += std::to_string(k) + " " + testing::describe(events[k]) + "\n";
+        for (size_t k = 0; k < events.size(); ++k)
+          text += std::to_string(k) + " " + testing::describe(events[k]) + "\n";
         (void)write_file_durably(base + "/events", as_bytes(text));
         GTEST_FAIL() << "see " << base;
       }

@@ -19,9 +19,9 @@ namespace {
 using model::FileType;
 using model::kRootIno;
 
-#define ASSERT_OK(expr)                                          \
-  do {                                                           \
-    auto&& assert_ok_ = (expr);                                  \
+#define ASSERT_OK(expr)                                               \
+  do {                                                                \
+    auto&& assert_ok_ = (expr);                                       \
     ASSERT_TRUE(assert_ok_.has_value()) << assert_ok_.error().what(); \
   } while (0)
 
@@ -280,7 +280,8 @@ TEST(Replica, ASecondReplicaFollows) {
     EXPECT_TRUE(*seen == content);
     expect_sound(**b);
     content[100'000 + round] ^= 1;
-    ASSERT_OK((*a)->write(ino, 100'000 + static_cast<uint64_t>(round), BytesView(content).subspan(100'000 + round, 1), false));
+    ASSERT_OK((*a)->write(ino, 100'000 + static_cast<uint64_t>(round), BytesView(content).subspan(100'000 + round, 1),
+                          false));
   }
 }
 
