@@ -110,7 +110,7 @@ Result<void> ContentApplier::update(Ino file, Inode& inode, const ContentChange&
   TRYV(edit.assign(changed));
   if (change.size < inode.size) TRYV(edit.cut(change.size, inode.size));
   TRYV(edit.finish());
-  keeper.finish(change.version);
+  TRYV(keeper.finish(change.version));
   inode.size = change.size;
   inode.version = change.version;
   put_inode(state_.rows, file, inode);
@@ -127,7 +127,7 @@ Result<void> ContentApplier::bring_back(Ino file, const ContentChange& change) {
   ExtentEdit edit(state_.rows, file, inode, &keeper);
   TRYV(edit.become(ChangedExtents(base ? &*base : nullptr, change)));
   TRYV(edit.finish());
-  keeper.finish(change.version);
+  TRYV(keeper.finish(change.version));
   inode.size = change.size;
   inode.version = change.version;
   put_inode(state_.rows, file, inode);
@@ -140,7 +140,7 @@ Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, co
   if (change.size == inode.size) {
     TRY(bool same, same_extents(theirs, FileExtents(state_.rows, file, inode)));
     if (same) {
-      VersionKeeper(state_.rows, file, change.version, change.size).finish(inode.version);
+      TRYV(VersionKeeper(state_.rows, file, change.version, change.size).finish(inode.version));
       return file;
     }
   }

@@ -370,7 +370,7 @@ Result<bool> NameApplier::merge(Ino loose, const Inode& inode, Ino other) {
       if (!same) return false;
       TRY(std::optional<Displaced> known, get_displaced(rows_, other, inode.version));
       if (!known && inode.version != there->version)
-        VersionKeeper(rows_, other, inode.version, inode.size).finish(there->version);
+        TRYV(VersionKeeper(rows_, other, inode.version, inode.size).finish(there->version));
     }
   }
   TRYV(state_.discard(loose));

@@ -213,7 +213,8 @@ bool read_content(Reader& in, ContentChange& c, bool made, const std::vector<Obj
 uint64_t fields_of(const InodeChange& c) {
   return (c.mode ? kMode : 0) | (c.uid ? kUid : 0) | (c.gid ? kGid : 0) | (c.rdev ? kRdev : 0) |
          (c.atime ? kAtime : 0) | (c.mtime ? kMtime : 0) | (c.ctime ? kCtime : 0) | (c.btime ? kBtime : 0) |
-         (c.target ? kTarget : 0) | (c.content ? kContent : 0) | (c.xattrs.empty() ? 0 : kXattrs) | (c.origin ? kOrigin : 0);
+         (c.target ? kTarget : 0) | (c.content ? kContent : 0) | (c.xattrs.empty() ? 0 : kXattrs) |
+         (c.origin ? kOrigin : 0);
 }
 
 void write_inode_change(Writer& out, const InodeChange& c, const PackNumbers& packs) {

@@ -234,9 +234,7 @@ class Differ {
       out_.inodes.push_back(std::move(c));
       return {};
     }
-    // What came back was never new to others. What is gone at both ends may have got other attributes.
-    if (after.state == Sight::State::kNothing) return {};
-    if (!is && before.state != Sight::State::kRemoved) return {};
+    if (!is) return {};  // what others never saw, or know as removed, is nobody else's business
     const bool made = before.state == Sight::State::kNothing;
     const Inode& b = before.inode;
     const Inode& a = after.inode;
@@ -409,53 +407,78 @@ class Settler {
   Result<void> settle(Ino ino) {
     TRY(std::optional<Inode> before, find_inode(start_, ino));
     TRY(std::optional<Inode> after, find_inode(end_, ino));
-    if (after && after->nlink > 0 && after->origin != 0 && (!before || before->version != after->version)) {
+    const bool was_living = before && before->nlink > 0, is_living = after && after->nlink > 0;
+    if (is_living && after->origin != 0 && (!before || before->version != after->version)) {
       TRY(Ino origin, resolve_alias(end_, after->origin));
       TRYV(put_moved_if_new(out_, origin, after->version, ino));
     }
-    TRY(std::optional<Tombstone> tombstone, get_tombstone(end_, ino));
-    if (!before && tombstone) {  // removed before; open here, it may have been written to
-      TRY(std::optional<Tombstone> was, get_tombstone(start_, ino));
-      if (was) {
-        before = std::move(was->inode);
-        before->version = was->map_version;
+    std::optional<Tombstone> tombstone;  // by which others know it; its extents are those of the end
+    if (was_living) {
+      if (!is_living) {
+        TRY(tombstone, tombstone_of(ino, *before));
+      }
+    } else {
+      TRY(tombstone, get_tombstone(start_, ino));
+      if (!tombstone) return {};  // nobody knew it
+      before = tombstone->inode;
+    }
+    // Where the extents are now.
+    Inode root;
+    if (after) {
+      root = *after;
+    } else {
+      TRY(std::optional<Tombstone> now, get_tombstone(end_, ino));
+      if (!now) return {};  // it went without one: nobody knew it
+      root = now->inode;
+      root.version = now->map_version;
+    }
+    if (before->is_regular() && before->version != root.version) TRYV(keep_version(ino, was_living, *before, root));
+    if (is_living) return {};
+    tombstone->inode.only = root.only;
+    tombstone->inode.chunks = root.chunks;
+    tombstone->inode.blocks = root.blocks;
+    tombstone->map_version = root.version;
+    out_.put(tombstone_key(ino), encode(*tombstone));
+    return {};
+  }
+
+  Result<void> keep_version(Ino ino, bool was_living, const Inode& before, const Inode& root) {
+    FileExtents now(end_, ino, root);
+    VersionKeeper keeper(out_, ino, before.version, before.size);
+    if (was_living) {
+      FileExtents old(start_, ino, before);
+      for (uint64_t chunk : span_.chunks(ino)) TRYV(keep_chunk(keeper, old, now, chunk));
+    } else {
+      // Its rows may have held another version than the one that others know, so all of both is compared.
+      TRY(std::optional<VersionExtents> old, open_removed(start_, ino));
+      if (!old) return fail(Code::kCorrupt, "the contents of a removed file are missing");
+      for (uint64_t from = 0;;) {
+        TRY(std::optional<uint64_t> b, old->next_chunk(from));
+        TRY(std::optional<uint64_t> a, now.next_chunk(from));
+        if (!a && !b) break;
+        uint64_t chunk = std::min(a.value_or(UINT64_MAX), b.value_or(UINT64_MAX));
+        TRYV(keep_chunk(keeper, *old, now, chunk));
+        from = chunk + 1;
       }
     }
-    if (!before) return {};
-    if (!after && !tombstone) return {};  // nobody knew it
-    const bool removed = before->nlink > 0 && (!after || after->nlink == 0);
-    if (before->nlink == 0 && !tombstone) return {};  // open here only, and nobody knew it
+    return keeper.finish(root.version);
+  }
 
-    const Inode& root = after ? *after : tombstone->inode;
-    const Version version = after ? after->version : tombstone->map_version;
-    if (before->is_regular() && before->version != version) TRYV(keep_version(ino, *before, root, version));
-    if (removed) TRYV(put_tombstone(ino, *before, root, version));
+  static Result<void> keep_chunk(VersionKeeper& keeper, const ExtentSource& old, const ExtentSource& now,
+                                 uint64_t chunk) {
+    TRY(Extents was, old.chunk(chunk));
+    TRY(Extents is, now.chunk(chunk));
+    if (was != is) TRYV(keeper.before_change(chunk, was));
     return {};
   }
 
-  Result<void> keep_version(Ino ino, const Inode& before, const Inode& root, Version version) {
-    FileExtents old(start_, ino, before), now(end_, ino, root);
-    VersionKeeper keeper(out_, ino, before.version, before.size);
-    for (uint64_t chunk : span_.chunks(ino)) {
-      TRY(Extents was, old.chunk(chunk));
-      TRY(Extents is, now.chunk(chunk));
-      if (was != is) TRYV(keeper.before_change(chunk, was));
-    }
-    keeper.finish(version);
-    return {};
-  }
-
-  Result<void> put_tombstone(Ino ino, const Inode& before, const Inode& root, Version version) {
+  Result<Tombstone> tombstone_of(Ino ino, const Inode& before) {
     Tombstone t;
     t.inode = before;
     t.inode.nlink = 0;
     t.inode.parent = kRootIno;
     t.inode.cookie = 0;
     t.inode.has_xattrs = false;
-    t.inode.only = root.only;
-    t.inode.chunks = root.chunks;
-    t.inode.blocks = root.blocks;
-    t.map_version = version;
     t.name = "removed";
     if (auto it = places_.find(ino); it != places_.end()) {
       t.inode.parent = it->second.first;
@@ -466,8 +489,7 @@ class Settler {
       if (!row) return fail(Code::kCorrupt, "extended attributes are missing");
       TRY(t.xattrs, decode_xattrs(*row));
     }
-    out_.put(tombstone_key(ino), encode(t));
-    return {};
+    return t;
   }
 
   const Span& span_;

@@ -133,7 +133,7 @@ Result<bool> put_orphan(Rows& rows, const Orphan& orphan) {
   TRYV(edit.assign(all));
   TRYV(edit.assign(patches(orphan.extents)));
   TRYV(edit.finish());
-  if (keep) keeper.finish(inode.version);
+  if (keep) TRYV(keeper.finish(inode.version));
   put_xattrs(rows, ino, inode, orphan.xattrs);
   put_inode(rows, ino, inode);
   return true;
@@ -163,10 +163,16 @@ void VersionKeeper::spill() {
   extents_ = kHereMax;  // once there are rows, all go there
 }
 
-void VersionKeeper::finish(Version newer) {
+Result<void> VersionKeeper::finish(Version newer) {
   if (!displaced_.elsewhere.empty()) spill();
   displaced_.newer = newer;
+  TRY(std::optional<Displaced> known, get_displaced(rows_, ino_, old_));
+  if (known)
+    for (const Run& r : known->elsewhere)
+      for (uint64_t c = r.first; c < r.end(); ++c)
+        if (next_elsewhere(displaced_, c) != c) rows_.erase(displaced_chunk_key(ino_, old_, c));
   rows_.put(displaced_key(ino_, old_), encode(displaced_));
+  return {};
 }
 
 Result<std::optional<Displaced>> get_displaced(const ReadRows& rows, Ino ino, Version version) {

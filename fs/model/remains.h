@@ -60,8 +60,8 @@ class VersionKeeper : public ChunkObserver {
     displaced_.size = old_size;
   }
   Result<void> before_change(uint64_t chunk, const Extents& extents) override;
-  // `newer` took its place.
-  void finish(Version newer);
+  // `newer` took its place. What was known about `old` before is replaced.
+  Result<void> finish(Version newer);
 
  private:
   bool kept(uint64_t chunk) const;
