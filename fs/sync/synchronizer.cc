@@ -36,9 +36,18 @@ struct Synchronizer::Impl {
       : context(replica, store, identity, secrets, options),
         news(context),
         publisher(context, news),
-        fetches(context.store, fetch_backend(replica), fetch_options(options)) {}
+        fetches(context.store, fetch_backend(replica), fetch_options(options)) {
+    bell->rings = this;
+  }
 
   uint64_t waiting_bytes() const { return context.replica.counters().pending_bytes + publisher.outgoing_bytes(); }
+
+  // What the replica calls; it may do so from its own threads until it is closed, which is after we are gone.
+  struct Bell {
+    Mutex mutex{Rank::kSync};
+    Impl* rings GUARDED_BY(mutex) = nullptr;
+  };
+  const std::shared_ptr<Bell> bell = std::make_shared<Bell>();
 
   SyncContext context;
   News news;
@@ -50,15 +59,19 @@ struct Synchronizer::Impl {
 Synchronizer::Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity,
                            const VolumeSecrets& secrets, SyncOptions options)
     : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options)) {
-  replica.on_pending([impl = impl_.get()] {
-    impl->news.note_activity();
-    impl->publisher.something_pending();
+  replica.on_pending([bell = impl_->bell] {
+    MutexLock lock(bell->mutex);
+    if (!bell->rings) return;
+    bell->rings->news.note_activity();
+    bell->rings->publisher.something_pending();
   });
 }
 
 Synchronizer::~Synchronizer() {
   stop(false);
-  impl_->context.replica.on_pending(nullptr);
+  auto bell = impl_->bell;
+  MutexLock lock(bell->mutex);
+  bell->rings = nullptr;
 }
 
 Result<void> Synchronizer::start() {
