@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -50,6 +51,8 @@ struct SyncContext {
   // --- what the parts tell each other
   std::atomic<int64_t> unacknowledged_since{0};  // monotonic ns; when records of others came after our newest; 0: none
   std::atomic<uint64_t> outstanding_stamp{0};    // of our newest record while no store has it; 0: none
+  std::atomic<bool> hint_missing{false};         // our newest record is in the store, and the hint of it is not
+  std::function<void()> wake_publisher;          // set before threads start
   std::atomic<uint64_t> conflicts{0};
 };
 

@@ -155,6 +155,7 @@ Result<void> News::poll(std::stop_token stop) {
     uint64_t& n = newest[name->log];
     n = std::max(n, name->number);
   }
+  if (!all) look_for_own_hint(found);
   if (all) {
     listed_all_ = now;
     want_all_ = false;
@@ -178,6 +179,16 @@ Result<void> News::poll(std::stop_token stop) {
   }
   if (!incomplete_) advance_stable_line(limit);
   return {};
+}
+
+// A run that ended between a record and its hint leaves it to the next.
+void News::look_for_own_hint(const std::vector<ObjectInfo>& hints) {
+  auto newest = c_.own.newest_ever();
+  bool there = !newest || c_.outstanding_stamp > 0 ||
+               std::any_of(hints.begin(), hints.end(), [&](const ObjectInfo& h) { return h.key == newest->hint(); });
+  // Twice, for the one that is on its way.
+  if (!there && own_hint_missing_ == newest && !c_.hint_missing.exchange(true)) c_.wake_publisher();
+  own_hint_missing_ = there ? std::nullopt : newest;
 }
 
 void News::note(const RecordName& name, uint64_t size) {

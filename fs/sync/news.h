@@ -70,6 +70,7 @@ class News {
   void run(std::stop_token stop);
   Result<void> poll(std::stop_token stop);
   void note(const RecordName& name, uint64_t size);
+  void look_for_own_hint(const std::vector<ObjectInfo>& hints);
   void note_own(const RecordName& name);
   bool believed(const LogId& id, const Log& log) const;
   Result<void> catch_up(std::stop_token stop);
@@ -99,6 +100,7 @@ class News {
   std::optional<WallTime> checked_when_ GUARDED_BY(mutex_);
 
   std::map<LogId, Log> logs_;
+  std::optional<RecordName> own_hint_missing_;
   uint64_t polls_ = 0;
   bool listing_all_ = false;  // this poll
   std::optional<Nanos> listed_all_;

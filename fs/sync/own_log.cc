@@ -45,6 +45,11 @@ std::optional<RecordName> OwnLog::newest() const {
   return newest_;
 }
 
+std::optional<RecordName> OwnLog::newest_ever() const {
+  MutexLock lock(mutex_);
+  return newest_ever_;
+}
+
 std::optional<LogId> OwnLog::predecessor() const {
   MutexLock lock(mutex_);
   return predecessor_;
@@ -53,13 +58,14 @@ std::optional<LogId> OwnLog::predecessor() const {
 void OwnLog::follow(const RecordName& before) {
   MutexLock lock(mutex_);
   predecessor_ = before.log;
+  newest_ever_ = before;
   hints_.push_back(before);
 }
 
 void OwnLog::published(const RecordName& name) {
   MutexLock lock(mutex_);
   if (name.log != log_) return;  // it was abandoned meanwhile
-  newest_ = name;
+  newest_ = newest_ever_ = name;
 }
 
 void OwnLog::abandon() {

@@ -33,6 +33,9 @@ class OwnLog {
   // Somebody else writes this log, too: the next record opens a new one, after this.
   void abandon();
 
+  // The newest record of this state directory: of this run, or of the run before.
+  std::optional<RecordName> newest_ever() const;
+
   // The hints of ours that a new hint makes superfluous; they are forgotten here.
   std::vector<RecordName> take_stale_hints(const RecordName& now);
   // An old hint of ours that was seen in the store, left by a crash.
@@ -43,6 +46,7 @@ class OwnLog {
   LogId log_ GUARDED_BY(mutex_);
   std::optional<RecordName> newest_ GUARDED_BY(mutex_);
   std::optional<LogId> predecessor_ GUARDED_BY(mutex_);
+  std::optional<RecordName> newest_ever_ GUARDED_BY(mutex_);
   std::vector<RecordName> hints_ GUARDED_BY(mutex_);
 };
 

@@ -115,7 +115,7 @@ bool Publisher::acknowledgement_due() const {
 Nanos Publisher::until_due() {
   Nanos now = c_.clock.monotonic();
   if (retry_at_) return *retry_at_ - now;
-  if (outgoing_bytes_ > 0) return Nanos(0);
+  if (outgoing_bytes_ > 0 || c_.hint_missing) return Nanos(0);
   if (!pending_ && !unfinished_) return acknowledgement_due() ? Nanos(0) : kLookAround;
   uint64_t changes = c_.replica.counters().changes;
   if (changes != changes_seen_ || !pace_.due()) pace_.changed(now);
@@ -186,7 +186,13 @@ Result<void> Publisher::publish_pending(std::stop_token stop) {
     pending_ = false;    // what comes after this is told anew
     unfinished_ = true;  // until it is in a record
     pace_.published(c_.clock.monotonic());
-    TRY(std::optional<Frozen> frozen, c_.replica.freeze());
+    // Under the turn as well: describing what is pending while news undoes and redoes it would describe neither.
+    auto freeze = [&] {
+      std::optional<Turn::Hold> mine;
+      if (!hold) mine.emplace(c_.turn.take());
+      return c_.replica.freeze();
+    };
+    TRY(std::optional<Frozen> frozen, freeze());
     if (!frozen) {
       unfinished_ = false;
       return {};
@@ -442,15 +448,20 @@ Result<void> Publisher::send_outgoing(std::stop_token stop) {
       last_published_ = c_.clock.wall();
     }
     TRYV(failpoint("sync.uploaded"));
-    send_hint(*name, stop);
+    c_.hint_missing = true;
   }
-  return {};
+  return send_hint(std::move(stop));
 }
 
-// Nobody's safety rests on hints: a failure costs others time, until they list logs.
-void Publisher::send_hint(const RecordName& name, std::stop_token stop) {
-  if (auto put = c_.store.put(name.hint(), {}, stop); !put) return;
-  for (const RecordName& old : c_.own.take_stale_hints(name)) (void)c_.store.remove(old.hint(), stop);
+// Nobody's safety rests on hints, but others would learn of the record late: it is tried until it works. News sees to it
+// that a hint which got lost between two runs is made again.
+Result<void> Publisher::send_hint(std::stop_token stop) {
+  auto name = c_.own.newest_ever();
+  if (!c_.hint_missing || !name) return {};
+  TRYV(c_.store.put(name->hint(), {}, stop));
+  c_.hint_missing = false;
+  for (const RecordName& old : c_.own.take_stale_hints(*name)) (void)c_.store.remove(old.hint(), stop);
+  return {};
 }
 
 Result<void> Publisher::close_log() {

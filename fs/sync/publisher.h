@@ -75,7 +75,7 @@ class Publisher {
   uint64_t applied_here(const RecordName& name) const;
   Result<std::optional<Outgoing>> outgoing();
   Result<void> send_outgoing(std::stop_token stop);
-  void send_hint(const RecordName& name, std::stop_token stop);
+  Result<void> send_hint(std::stop_token stop);
 
   SyncContext& c_;
   News& news_;

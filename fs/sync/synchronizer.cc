@@ -38,6 +38,7 @@ struct Synchronizer::Impl {
         publisher(context, news),
         fetches(context.store, fetch_backend(replica), fetch_options(options)) {
     bell->rings = this;
+    context.wake_publisher = [this] { publisher.rounds().wake(); };
   }
 
   uint64_t waiting_bytes() const { return context.replica.counters().pending_bytes + publisher.outgoing_bytes(); }

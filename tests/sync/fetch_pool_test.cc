@@ -236,7 +236,9 @@ TEST_F(FetchPoolTest, AMissingObjectIsWaitedForAndThenNamed) {
   Answers answers;
   pool().fetch(missing({frames_[0]}), {}, answers.take());
   memory_->plant(pack_key(fixed_id<ObjectId>(0xaa)), object);
-  EXPECT_OK(answers.wait(1).at(0));
+  auto results = answers.wait(1);
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_OK(results[0]);
 }
 
 TEST_F(FetchPoolTest, RefusalEndsAtOnce) {

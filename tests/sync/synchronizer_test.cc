@@ -328,6 +328,22 @@ TEST_F(SynchronizerTest, LogsAreFoundWithoutHints) {
   EXPECT_EQ(b->tree().size(), 1u);
 }
 
+TEST_F(SynchronizerTest, ALostHintIsMadeAgain) {
+  auto a = device("a");
+  a->faults().set_hook([](const FaultCall& call) {
+    Fault f;
+    if (call.operation == StoreOperation::kPut && call.key.starts_with(kHintPrefix)) f.fail_before = Code::kUnavailable;
+    return f;
+  });
+  a->write("x", text(1000, 1));
+  wait_until([&] { return !keys(kLogPrefix).empty(); });
+  a->stop(false);
+  EXPECT_TRUE(keys(kHintPrefix).empty());
+  a->faults().set_hook(nullptr);
+  a->start();
+  wait_until([&] { return keys(kHintPrefix).size() == 1; });
+}
+
 TEST_F(SynchronizerTest, ForeignObjectsDoNotMatter) {
   for (int i = 0; i < 1000; ++i) {
     memory_->plant("log/foreign" + std::to_string(i), noise(10, 1));
