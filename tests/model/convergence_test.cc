@@ -1,0 +1,190 @@
+// Replicas that change the same tree at once, and whether they end with the same.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+#include "tests/model/machine.h"
+#include "tests/model/random_ops.h"
+
+namespace coffer::model {
+namespace {
+
+// COFFER_SEEDS=first:count replays or lengthens.
+struct Seeds {
+  uint64_t first, count;
+};
+Seeds seeds(uint64_t count) {
+  Seeds s{1, count};
+  if (const char* text = std::getenv("COFFER_SEEDS")) {
+    char* end;
+    s.first = std::strtoull(text, &end, 10);
+    s.count = *end == ':' ? std::strtoull(end + 1, nullptr, 10) : 1;
+  }
+  return s;
+}
+
+void expect_equal(const Machine& a, const Machine& b) {
+  if (a.hash() == b.hash()) return;
+  std::istringstream of_a(a.describe()), of_b(b.describe());
+  std::string line, out;
+  std::set<std::string> lines_a, lines_b;
+  while (std::getline(of_a, line)) lines_a.insert(line);
+  while (std::getline(of_b, line)) lines_b.insert(line);
+  for (const std::string& l : lines_a)
+    if (!lines_b.contains(l)) out += "- " + l + "\n";
+  for (const std::string& l : lines_b)
+    if (!lines_a.contains(l)) out += "+ " + l + "\n";
+  ADD_FAILURE() << "machine " << a.id() << " (-) is not machine " << b.id() << " (+):\n" << out;
+}
+
+// One after the other, always on the newest: what one did is what the other sees.
+TEST(Convergence, Follower) {
+  for (auto [seed, n] = seeds(1000); n > 0; ++seed, --n) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomOps ops(seed);
+    Machine a(1), b(2);
+    must(a.run([&](Rows& rows) -> Result<void> {
+      make_root(rows, 0755, 0, 0, a.now());
+      return {};
+    }));
+    for (int round = 0; round < 5; ++round) {
+      for (uint64_t k = ops.below(20); k > 0; --k) {
+        ops.step(a);
+        if (ops.chance(10)) a.freeze();
+      }
+      std::optional<Record> r = a.publish();
+      if (!r) continue;
+      if (ops.chance(50)) ops.step(a);  // work goes on meanwhile
+      b.receive({*r});
+      EXPECT_TRUE(b.conflicts().empty());
+      a.check();
+      b.check();
+      // The one who wrote it, undone to there.
+      if (!a.publish())
+        expect_equal(a, b);
+      else
+        break;
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+// What records do to one inode, for messages.
+std::string changes_of(std::vector<Record> all, Ino ino) {
+  std::sort(all.begin(), all.end(), [](const Record& a, const Record& b) { return a.before(b); });
+  std::ostringstream out;
+  out << std::hex;
+  for (const Record& r : all) {
+    std::ostringstream what;
+    what << std::hex;
+    for (const InodeChange& c : r.changes.inodes) {
+      if (c.ino != ino) continue;
+      what << "  kind " << static_cast<int>(c.kind);
+      if (c.content) what << " content " << c.content->base << " -> " << c.content->version;
+      if (c.kind == InodeChange::Kind::kRemoved) what << " seen " << c.removed_version;
+      what << "\n";
+    }
+    for (const EntryChange& e : r.changes.entries)
+      if (e.before == ino || e.after == ino)
+        what << "  " << e.dir << "/" << e.name << ": " << e.before << " -> " << e.after << "\n";
+    if (what.str().empty()) continue;
+    out << "record " << r.stamp << " of " << r.log << ", which had seen";
+    for (auto& [log, n] : r.seen) out << " " << log << ":" << n;
+    out << ", its number " << r.number << "\n" << what.str();
+  }
+  return out.str();
+}
+
+// Every version that its author published is the contents of some file, unless somebody who saw it replaced or removed it.
+void expect_nothing_lost(const Machine& m, const std::vector<Record>& all) {
+  std::map<Version, Ino> published;
+  std::set<Version> superseded;
+  for (const Record& r : all)
+    for (const InodeChange& c : r.changes.inodes) {
+      if (c.content) {
+        superseded.insert(c.content->base);
+        // Without new data it may be equal to another, and become one with it.
+        for (const ContentPiece& p : c.content->pieces)
+          if (p.extent) published[c.content->version] = c.ino;
+      }
+      if (c.kind == InodeChange::Kind::kRemoved) superseded.insert(c.removed_version);
+    }
+  std::set<Version> there;
+  const std::string prefix = kind_prefix(RowKind::kInode);
+  for (auto it = m.rows().rows.lower_bound(prefix); it != m.rows().rows.end() && it->first.starts_with(prefix); ++it) {
+    Inode i = must(decode_inode(it->second));
+    if (i.nlink == 0) continue;
+    there.insert(i.version);
+    // Versions that were equal to it.
+    Ino ino = must(parse_first(RowKind::kInode, it->first));
+    const std::string displaced = displaced_prefix(ino);
+    for (auto d = m.rows().rows.lower_bound(displaced); d != m.rows().rows.end() && d->first.starts_with(displaced);
+         ++d) {
+      Version v = must(parse_displaced_key(d->first)).version;
+      auto extents = must(open_version(m.rows(), ino, i, i.version, v));
+      if (extents && extents->is_present()) there.insert(v);
+    }
+  }
+  for (auto [version, ino] : published)
+    if (!superseded.contains(version) && !there.contains(version))
+      ADD_FAILURE() << "version " << std::hex << version << " of " << ino << " is lost\n"
+                    << changes_of(all, ino) << m.describe();
+}
+
+// Several at once, with records that arrive late and in any order.
+TEST(Convergence, Concurrent) {
+  for (auto [seed, n] = seeds(1500); n > 0; ++seed, --n) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomOps ops(seed);
+    const unsigned count = 2 + static_cast<unsigned>(ops.below(3));
+    std::vector<std::unique_ptr<Machine>> machines;
+    std::vector<Machine*> pointers;
+    for (unsigned i = 1; i <= count; ++i) {
+      machines.push_back(std::make_unique<Machine>(i));
+      pointers.push_back(machines.back().get());
+    }
+    must(machines[0]->run([&](Rows& rows) -> Result<void> {
+      make_root(rows, 0755, 0, 0, machines[0]->now());
+      return {};
+    }));
+    for (uint64_t k = ops.below(12); k > 0; --k) ops.step(*machines[0]);
+    std::vector<Record> all{*machines[0]->publish()};
+    for (Machine* m : pointers) m->receive(all);
+    for (uint64_t k = 10 + ops.below(60); k > 0; --k) {
+      Machine& m = *machines[ops.below(count)];
+      for (uint64_t j = 1 + ops.below(4); j > 0; --j) ops.step(m);
+      if (ops.chance(10)) m.freeze();
+      if (ops.chance(30))
+        if (auto r = m.publish()) all.push_back(*r);
+      if (ops.chance(25)) {
+        std::vector<Record> some;
+        for (const Record& r : all)
+          if (ops.chance(60)) some.push_back(r);
+        m.receive(some);
+        m.check();
+      }
+      if (::testing::Test::HasFailure()) return;
+    }
+    exchange(pointers, all);
+    for (Machine* m : pointers) {
+      m->check();
+      expect_equal(*pointers[0], *m);
+      EXPECT_EQ(m->waiting(), 0u);
+    }
+    // The fold of all records in order, by one who never did anything himself.
+    Machine fresh(99);
+    fresh.receive(all);
+    fresh.check();
+    expect_equal(*pointers[0], fresh);
+    expect_nothing_lost(fresh, all);
+    if (::testing::Test::HasFailure()) {
+      if (const char* ino = std::getenv("COFFER_INO")) std::cerr << changes_of(all, std::strtoull(ino, nullptr, 16));
+      return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace coffer::model
