@@ -54,6 +54,8 @@ class LongAction {
  private:
   // True when the action has ended.
   bool wait_a_little() {
+    // What came in one piece with the request makes the socket readable no more.
+    if (channel_.has_line()) listen();
     pollfd wait[] = {{finished_.get(), POLLIN, 0}, {gone_ ? -1 : channel_.fd(), POLLIN, 0}};
     if (::poll(wait, 2, kProgressIntervalMs) <= 0) return false;
     if (wait[1].revents != 0) listen();

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
@@ -109,11 +110,21 @@ void MountedDrive::finish() {
   changed_.notify_all();
 }
 
-ProgressSample MountedDrive::sample_from(const SyncProgress& p) const {
+ProgressSample MountedDrive::sample_from(const SyncProgress& p, uint64_t moved_before) {
   SyncStatus status = drive_.synchronizer->status();
-  ProgressSample sample{p.done_bytes, p.total_bytes, p.waiting_changes, p.rate, status.online, ""};
+  ProgressSample sample{p.done_bytes, p.total_bytes, p.waiting_changes, upload_rate(), status.online, ""};
+  // The synchronizer counts whole objects; what has gone of one that is under way is seen on the wire only.
+  uint64_t moved = drive_.meter->counters().bytes_up - moved_before;
+  sample.done_bytes = std::max(p.done_bytes, std::min(moved, p.total_bytes));
   if (!status.problems.empty()) sample.trouble = status.problems.front().what;
   return sample;
+}
+
+double MountedDrive::upload_rate() {
+  uint64_t moved = drive_.meter->counters().bytes_up;
+  MutexLock lock(mutex_);
+  uploads_.record(Clock::system().monotonic(), moved);
+  return uploads_.rate();
 }
 
 Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, Patience patience, const Report& report) {
@@ -144,8 +155,9 @@ Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, Pati
       }
     });
   }
+  const uint64_t moved_before = drive_.meter->counters().bytes_up;
   auto synced = drive_.synchronizer->sync(end.get_token(), [&](const SyncProgress& p) {
-    if (report) report(sample_from(p));
+    if (report) report(sample_from(p, moved_before));
   });
   watch.request_stop();
   if (watch.joinable()) watch.join();
@@ -164,6 +176,7 @@ json MountedDrive::status() {
   }
   SyncStatus sync = drive_.synchronizer->status();
   if (own) sync.problems.push_back(*own);
+  sync.upload_rate = upload_rate();
   json out = status_json(sync, Clock::system().wall());
   out["version"] = 1;
   out["state"] = phase == Phase::kMounted ? "mounted" : "finishing";
@@ -247,6 +260,7 @@ void MountedDrive::watch_signals(std::stop_token stop, SignalFd& signals) {
       // A daemon has no terminal that could hang up.
       if (signal == SIGINT || signal == SIGTERM || (signal == SIGHUP && !facts_.log_to_file)) on_signal();
     }
+    (void)upload_rate();  // keeps the window going, for who asks next
     if (facts_.log_to_file) turn_log(drive_.volume->directory.path());
   }
 }

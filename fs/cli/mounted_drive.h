@@ -10,6 +10,7 @@
 #include "fs/cli/control_server.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/open_drive.h"
+#include "fs/cli/rate_window.h"
 #include "fs/cli/remote_waits.h"
 #include "fs/cli/signals.h"
 #include "fs/fuse/mount.h"
@@ -55,7 +56,9 @@ class MountedDrive : public ControlActions {
 
   // Waits until all is in the store; kCutShort when patience runs out.
   Outcome<void> publish_all(std::vector<std::stop_token> stops, Patience patience, const Report& report);
-  ProgressSample sample_from(const SyncProgress& progress) const;
+  // `moved_before`: what had gone over the wire when this began.
+  ProgressSample sample_from(const SyncProgress& progress, uint64_t moved_before);
+  double upload_rate();
   // Retries for a moment: a file that is just being closed, or an fsync that was just told to end, is soon gone.
   Result<void> take_down(bool lazy);
   void finish();
@@ -78,6 +81,7 @@ class MountedDrive : public ControlActions {
   std::optional<Failure> end_failure_ GUARDED_BY(mutex_);
   uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_changes_ GUARDED_BY(mutex_) = 0;
   std::optional<Problem> own_problem_ GUARDED_BY(mutex_);
+  RateWindow uploads_ GUARDED_BY(mutex_);
 };
 
 }  // namespace coffer::cli

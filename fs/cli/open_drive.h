@@ -14,7 +14,8 @@
 
 namespace coffer::cli {
 
-// Members are made in this order, and go in the opposite one: each borrows from those before it.
+// Members are made in this order, and go in the opposite one: each borrows from those before it. So it must not be
+// assigned to once it is open.
 struct OpenDrive {
   std::shared_ptr<TransferMeter> meter;
   std::shared_ptr<ObjectStore> store;

@@ -72,7 +72,7 @@ std::variant<Arguments, Finished> parse_as_mount_helper(int argc, const char* co
   std::string unused;
   std::vector<std::string> options;
   app.add_option("STORE DIR", arguments.operands)->expected(2)->required();
-  app.add_option("-o", options, "mount options")->expected(1)->take_all();
+  app.add_option("-o", options, "mount options")->allow_extra_args(false);
   app.add_flag("-f", fake, "do everything but mount");
   app.add_flag("-r", read_only, "read-only");
   app.add_flag("-s,-n,-v,-w", ignored, "accepted, without effect");
@@ -86,6 +86,7 @@ std::variant<Arguments, Finished> parse_as_mount_helper(int argc, const char* co
     return Finished{report(Failure(Exit::kUsage, std::string("mount.coffer: ") + e.what()))};
   }
   if (fake) return Finished{0};
+  arguments.settings.directory = arguments.operands[1];
   if (read_only) options.push_back("ro");
   for (const std::string& o : options)
     arguments.settings.mount_options += (arguments.settings.mount_options.empty() ? "" : ",") + o;
@@ -119,8 +120,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   std::vector<std::string> mount_options;
   mount->add_option("-o", mount_options, "mount options: ro, allow_other, uid=N, gid=N, fsync=remote, noatime, ...")
       ->type_name("OPTIONS")
-      ->expected(1)
-      ->take_all();
+      ->allow_extra_args(false);
   CLI::App* unmount = add_command(app, "unmount", "finish uploading, then unmount DIR", operands, "DIR", 1, 1);
   unmount->add_flag("--now", arguments.now, "leave what still has to go up for the next mount");
   unmount->add_flag("--lazy", arguments.lazy, "unmount although files are open");

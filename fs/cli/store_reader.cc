@@ -25,8 +25,9 @@ Outcome<std::string> make_temporary_directory() {
 
 Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop_token stop) {
   std::unique_ptr<StoreReader> reader(new StoreReader(stop));
-  TRY(reader->drive_, open_remote(target));
-  StoppableStore store(*reader->drive_.store, stop);
+  TRY(OpenDrive remote, open_remote(target));
+  reader->drive_.emplace(std::move(remote));
+  StoppableStore store(*reader->drive_->store, stop);
   TRY(VolumeHead head, find_volume(store));
   TRY(auto slots, find_slots(store));
   TRY(Opener opener, Opener::get(target.settings));
@@ -35,13 +36,12 @@ Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop
   target.state_root = reader->directory_;
   TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(secrets)));
-  TRYV(open_local(reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), stop));
+  TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), stop));
   return reader;
 }
 
 StoreReader::~StoreReader() {
-  if (drive_.synchronizer) drive_.synchronizer->stop(false);
-  drive_ = OpenDrive();
+  drive_.reset();
   if (directory_.empty()) return;
   std::error_code error;
   std::filesystem::remove_all(directory_, error);
@@ -94,8 +94,8 @@ Outcome<void> StoreReader::read_all(Ino ino, const std::function<Outcome<void>(u
 Outcome<void> StoreReader::fetch(std::vector<Missing> missing) {
   auto promise = std::make_shared<std::promise<Result<void>>>();
   auto future = promise->get_future();
-  drive_.synchronizer->fetch(std::move(missing), stop_,
-                             [promise](Result<void> r) { promise->set_value(std::move(r)); });
+  drive_->synchronizer->fetch(std::move(missing), stop_,
+                              [promise](Result<void> r) { promise->set_value(std::move(r)); });
   TRYV(future.get());
   return {};
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -21,7 +22,7 @@ class StoreReader {
   static Outcome<std::unique_ptr<StoreReader>> open(Target target, std::stop_token stop);
   ~StoreReader();
 
-  Replica& replica() { return *drive_.replica; }
+  Replica& replica() { return *drive_->replica; }
   // "a/b/c", with or without a leading slash; symbolic links are not followed.
   Outcome<model::Node> find(std::string_view path);
   // Calls `visit` for every entry of a directory, in its order.
@@ -35,7 +36,7 @@ class StoreReader {
 
   const std::stop_token stop_;
   std::string directory_;
-  OpenDrive drive_;
+  std::optional<OpenDrive> drive_;  // always there, until the end
 };
 
 }  // namespace coffer::cli

@@ -52,9 +52,10 @@ TEST(Options, UnmountFlags) {
 
 TEST(Options, TheHelperUnderstandsMountsCommandLine) {
   for (const char* name : {"mount.coffer", "/sbin/mount.fuse.coffer"}) {
-    Arguments a = parsed({name, "/store", "/mnt", "-o", "rw,_netdev,state_dir=/s", "-n", "-s"});
+    Arguments a = parsed({name, "-o", "rw,_netdev", "/store", "/mnt", "-o", "state_dir=/s", "-n", "-s"});
     EXPECT_EQ(a.command, "mount");
     EXPECT_EQ(a.operands, (std::vector<std::string>{"/store", "/mnt"}));
+    EXPECT_EQ(a.settings.directory, "/mnt");
     EXPECT_EQ(a.settings.mount_options, "rw,_netdev,state_dir=/s");
   }
   Arguments by_fuse = parsed({"coffer", "s3://bucket", "/mnt", "-o", "ro"});

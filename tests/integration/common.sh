@@ -15,6 +15,7 @@ skip() {
 [ "$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || skip "neither root nor fusermount3"
 
 work=$(mktemp -d /tmp/cofXXXXXX)
+chmod 711 "$work"  # servers that give up root keep their files in it
 export HOME=$work/home XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config COFFER_RUNTIME_DIR=$work/run
 export COFFER_TEST_KDF=fast COFFER_PASSPHRASE_FILE=$work/passphrase
 unset COFFER_STATE_DIR COFFER_PASSPHRASE_COMMAND COFFER_CA_FILE COFFER_CONFIG || true
