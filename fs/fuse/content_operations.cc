@@ -52,6 +52,7 @@ Result<Later> read(FileSystem& fs, fuse_req_t req, fuse_ino_t id, size_t size, o
 
 Result<WrittenReply> write(FileSystem& fs, fuse_req_t, fuse_ino_t id, const char* data, size_t size, off_t offset,
                            fuse_file_info*) {
+  ActiveWrites::Scope active(fs.active_writes);
   TRY(Ino ino, contents_of(fs, id));
   if (request_kills_privileges()) TRYV(kill_privileges(fs, ino));
   BytesView bytes(reinterpret_cast<const uint8_t*>(data), size);
@@ -81,13 +82,22 @@ Result<Done> fallocate(FileSystem& fs, fuse_req_t, fuse_ino_t id, int mode, off_
   return Done{};
 }
 
-Result<OffsetReply> lseek(FileSystem& fs, fuse_req_t, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
+Result<Later> lseek(FileSystem& fs, fuse_req_t req, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
   TRY(Ino ino, contents_of(fs, id));
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(Code::kInvalid, "lseek whence");
-  auto from = static_cast<uint64_t>(offset);
-  auto found = whence == SEEK_DATA ? fs.replica.seek_data(ino, from) : fs.replica.seek_hole(ino, from);
-  if (!found) return fail(found.error());
-  return OffsetReply{static_cast<off_t>(*found)};
+  // The kernel does not write back first, and we do not know of what it has not written yet: data would seem a hole.
+  fs.helpers.add(req, [&fs, ino, id, offset, whence](Deferred& request) {
+    auto from = static_cast<uint64_t>(offset);
+    fs.kernel->write_back(id, from);
+    auto found = whence == SEEK_DATA ? fs.replica.seek_data(ino, from) : fs.replica.seek_hole(ino, from);
+    if (!request.claim()) return;
+    if (found)
+      send(fs, request.request(), OffsetReply{static_cast<off_t>(*found)});
+    else
+      send_error(request.request(), Upcall::kLseek, found.error());
+    fs.meter.charge(Upcall::kLseek);
+  });
+  return Later{};
 }
 
 }  // namespace coffer::fuse

@@ -13,6 +13,6 @@ Result<Later> fsync(FileSystem&, fuse_req_t, fuse_ino_t id, int data_only, fuse_
 Result<Later> fsyncdir(FileSystem&, fuse_req_t, fuse_ino_t id, int data_only, fuse_file_info*);
 // Plain and keep-size (which reserves nothing: what is allocated is not promised), punch-hole, zero-range.
 Result<Done> fallocate(FileSystem&, fuse_req_t, fuse_ino_t id, int mode, off_t offset, off_t length, fuse_file_info*);
-Result<OffsetReply> lseek(FileSystem&, fuse_req_t, fuse_ino_t id, off_t offset, int whence, fuse_file_info*);
+Result<Later> lseek(FileSystem&, fuse_req_t, fuse_ino_t id, off_t offset, int whence, fuse_file_info*);
 
 }  // namespace coffer::fuse

@@ -3,7 +3,10 @@
 
 #include <optional>
 
+#include "fs/fuse/active_writes.h"
 #include "fs/fuse/batched_syncs.h"
+#include "fs/fuse/helpers.h"
+#include "fs/fuse/kernel_caches.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/nodes.h"
 #include "fs/fuse/parked_reads.h"
@@ -27,12 +30,15 @@ struct FileSystem {
   bool acls = false;       // it leaves ACLs and the umask to us
   bool no_open = false;    // it can do without open and release
   bool no_opendir = false;
+  KernelCaches* kernel = nullptr;  // of the session that serves us
 
   const std::shared_ptr<Nodes> shared_nodes = std::make_shared<Nodes>();  // the invalidator may outlive us by a call
   Nodes& nodes = *shared_nodes;
   UpcallMeter meter;
   ReadBuffers buffers;
+  ActiveWrites active_writes;
   ParkedReads parked{replica, fetcher, buffers, meter};
+  Helpers helpers;
   std::optional<BatchedSyncs> remote_syncs;  // under fsync=remote
 
   // The kernel took `count` lookups of a node id back, or never got them.

@@ -12,6 +12,7 @@ namespace coffer::fuse {
 template <Upcall kUpcall, typename Reply, typename... Args>
 void run(Result<Reply> (*operation)(FileSystem&, fuse_req_t, Args...), fuse_req_t req, Args... args) noexcept {
   FileSystem& fs = *static_cast<FileSystem*>(fuse_req_userdata(req));
+  fs.meter.count(kUpcall);
   auto result = [&]() -> Result<Reply> {
     try {
       return operation(fs, req, args...);

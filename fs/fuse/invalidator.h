@@ -10,28 +10,11 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "fs/fuse/kernel_caches.h"
 #include "fs/fuse/nodes.h"
 #include "fs/replica/replica.h"
 
 namespace coffer::fuse {
-
-// The kernel's caches of one mount, as far as they can be told something. Failure needs no answer: what is not cached
-// needs no telling. Thread-safe. Calls that name a directory wait for its lock in the kernel, so for every operation on
-// it that is under way.
-class KernelCaches {
- public:
-  virtual ~KernelCaches() = default;
-  // The name leads elsewhere, or nowhere, or somewhere.
-  virtual void drop_name(NodeId dir, const std::string& name) = 0;
-  // The same, gently: the kernel asks again before it uses the name, and keeps all that it has below when the answer is
-  // what it was (a working directory there stays one).
-  virtual void expire_name(NodeId dir, const std::string& name) = 0;
-  // Returns when no lookup or readdir in the directory is under way that began before the call.
-  virtual void wait_for_lookups(NodeId dir) = 0;
-  virtual void drop_attributes(NodeId id) = 0;
-  // The directory's attributes, and the listing that the kernel keeps.
-  virtual void drop_listing(NodeId dir) = 0;
-};
 
 // Owns a few threads that do the telling; nobody waits for them. Work is gathered by directory: one directory is told by
 // one thread at a time, so as many but one may be stuck in the kernel before the others are delayed. The queue has an

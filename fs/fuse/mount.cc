@@ -1,5 +1,6 @@
 #include "fs/fuse/mount.h"
 
+#include "fs/fuse/invalidator.h"
 #include "fs/fuse/session.h"
 
 namespace coffer {

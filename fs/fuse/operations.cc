@@ -20,9 +20,10 @@ void init(void* user_data, fuse_conn_info* conn) noexcept {
   FileSystem& fs = *static_cast<FileSystem*>(user_data);
   auto can = [conn](unsigned capability) { return (conn->capable & capability) != 0; };
   // Not FUSE_CAP_ATOMIC_O_TRUNC: where opening needs no upcall, nobody would hear of the truncation.
+  // Not FUSE_CAP_ASYNC_DIO: a direct read would wait where no signal reaches it, and Ctrl-C is to free every reader.
   // Not FUSE_CAP_AUTO_INVAL_DATA: times that go back and forth must not cost the page cache; news comes by node ids.
   unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-                    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
+                    FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT |
                     FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPIRE_ONLY;
   fs.acls = can(FUSE_CAP_POSIX_ACL) && can(FUSE_CAP_DONT_MASK);
   if (fs.acls) wanted |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;

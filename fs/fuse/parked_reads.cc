@@ -102,7 +102,7 @@ void ParkedReads::finish(const ReadPtr& read) {
   }
   if (read->request->claim())
     fuse_reply_buf(read->request->request(), reinterpret_cast<const char*>(buffer.data()), outcome->bytes);
-  meter_.charge_rest(Upcall::kRead);
+  meter_.charge(Upcall::kRead);
   drop(read);
 }
 

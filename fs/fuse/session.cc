@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -84,6 +85,7 @@ void Session::Destroy::operator()(fuse_session* session) const {
 
 Result<std::unique_ptr<Session>> Session::mount(FileSystem& fs) {
   std::unique_ptr<Session> session(new Session(fs));
+  fs.kernel = session.get();
   TRY(session->directory_, canonical(fs.options.directory));
   TRYV(check_mount_point(session->directory_));
   TRYV(check_device());
@@ -136,16 +138,25 @@ Result<void> Session::unmount(bool lazy) {
     return unmounted;
   }
   // Whoever has files open will be cut off: first, what he has written is to get here.
-  if (serving_) {
-    Fd root(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (root) syncfs(root.get());
-  }
+  if (serving_) fetch_written();
   auto unmounted = unmount_directory(directory_, true, true);
   if (!unmounted && unmounted.error().code() != Code::kNotFound) return unmounted;
   // Without root's force, the connection lives on while files are open; this switch belongs to whoever mounted.
   Fd abort(::open(abort_switch_.c_str(), O_WRONLY | O_CLOEXEC));
   if (abort) (void)!::write(abort.get(), "1", 1);
   return {};
+}
+
+void Session::fetch_written() {
+  constexpr auto kPatience = std::chrono::seconds(10);  // with somebody who goes on writing
+  Fd root(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root || syncfs(root.get()) != 0) return;
+  // For FUSE, syncfs sends the writes and does not wait for them. Requests are taken up in order: when this one is
+  // answered, all of those have been taken up.
+  struct statfs space;
+  if (fstatfs(root.get(), &space) != 0) return;
+  if (!fs_.active_writes.wait_until_idle(kPatience))
+    log_line(LogLevel::kWarning, "unmount: files are still being written");
 }
 
 void Session::drop_name(NodeId dir, const std::string& name) {
@@ -163,6 +174,10 @@ void Session::wait_for_lookups(NodeId dir) {
 }
 
 void Session::drop_attributes(NodeId id) { fuse_lowlevel_notify_inval_inode(session_.get(), id, -1, 0); }
+
+void Session::write_back(NodeId id, uint64_t from) {
+  fuse_lowlevel_notify_inval_inode(session_.get(), id, static_cast<off_t>(from), 0);
+}
 
 void Session::drop_listing(NodeId dir) { fuse_lowlevel_notify_inval_inode(session_.get(), dir, 0, 0); }
 

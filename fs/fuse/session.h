@@ -6,7 +6,7 @@
 #include <string>
 
 #include "fs/fuse/file_system.h"
-#include "fs/fuse/invalidator.h"
+#include "fs/fuse/kernel_caches.h"
 
 struct fuse_session;
 
@@ -28,6 +28,7 @@ class Session : public KernelCaches {
   void wait_for_lookups(NodeId dir) override;
   void drop_attributes(NodeId id) override;
   void drop_listing(NodeId dir) override;
+  void write_back(NodeId id, uint64_t from) override;
 
  private:
   struct Destroy {
@@ -36,6 +37,8 @@ class Session : public KernelCaches {
 
   explicit Session(FileSystem& fs) : fs_(fs) {}
   void work();
+  // Until what the kernel had not written back yet has been written here.
+  void fetch_written();
 
   FileSystem& fs_;
   std::string directory_;     // canonical

@@ -27,13 +27,6 @@ uint64_t cpu_since_last() {
 
 std::string_view to_string(Upcall upcall) { return kNames[static_cast<size_t>(upcall)]; }
 
-void UpcallMeter::charge(Upcall upcall) {
-  of(upcall).calls.fetch_add(1, std::memory_order_relaxed);
-  of(upcall).cpu_ns.fetch_add(cpu_since_last(), std::memory_order_relaxed);
-}
-
-void UpcallMeter::charge_rest(Upcall upcall) {
-  of(upcall).cpu_ns.fetch_add(cpu_since_last(), std::memory_order_relaxed);
-}
+void UpcallMeter::charge(Upcall upcall) { of(upcall).cpu_ns.fetch_add(cpu_since_last(), std::memory_order_relaxed); }
 
 }  // namespace coffer::fuse

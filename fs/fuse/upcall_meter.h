@@ -46,11 +46,11 @@ std::string_view to_string(Upcall upcall);
 // Thread-safe. One system call (the thread's CPU clock) for each upcall.
 class UpcallMeter {
  public:
-  // Counts one call, and charges it with all CPU time that this thread used since its last call of charge(): with the
-  // reading of the request and the reply as well, as the whole of a worker's work is upcalls.
+  // Before the answer is sent, so that whoever waits for it finds it counted.
+  void count(Upcall upcall) { of(upcall).calls.fetch_add(1, std::memory_order_relaxed); }
+  // Charges it with all CPU time that this thread used since its last charge(): with the reading of the request and the
+  // reply as well, as the whole of a worker's work is upcalls. Again for what another thread does to answer it.
   void charge(Upcall upcall);
-  // CPU time that another thread spent on an upcall that charge() has counted.
-  void charge_rest(Upcall upcall);
 
   uint64_t calls(Upcall upcall) const { return of(upcall).calls.load(std::memory_order_relaxed); }
   uint64_t cpu_ns(Upcall upcall) const { return of(upcall).cpu_ns.load(std::memory_order_relaxed); }
