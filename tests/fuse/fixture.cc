@@ -1,0 +1,296 @@
+#include "tests/fuse/fixture.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "crypto/random.h"
+
+namespace coffer {
+
+namespace {
+
+[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
+
+}  // namespace
+
+TemporaryDirectory::TemporaryDirectory() {
+  char name[] = "/tmp/coffer-fuse-XXXXXX";
+  path_ = ::mkdtemp(name);
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+TestVolume::TestVolume() : id_(random_id<VolumeId>()), key_(Secret::random(32)) {}
+
+std::unique_ptr<Replica> TestVolume::open(const std::string& directory, const std::string& device) {
+  Replica::Keys keys;
+  keys.volume = id_;
+  keys.epoch = std::make_unique<EpochKeys>(1, key_);
+  keys.local = std::make_unique<LocalKeys>(key_, Bytes(32, 3));
+  Replica::Options options;
+  options.device_name = device;
+  auto replica = Replica::open(directory, std::move(keys), options);
+  EXPECT_TRUE(replica.has_value()) << replica.error().what();
+  return std::move(*replica);
+}
+
+FakeFetcher::~FakeFetcher() {
+  fail(Code::kUnavailable);
+  std::vector<std::thread> threads;
+  {
+    MutexLock lock(mutex_);
+    threads.swap(answering_);
+  }
+  for (auto& t : threads) t.join();
+}
+
+void FakeFetcher::serve(Replica& replica, Packs packs) {
+  MutexLock lock(mutex_);
+  replica_ = &replica;
+  packs_ = std::move(packs);
+  failure_.reset();
+  answering_.emplace_back([this] { answer(); });
+}
+
+void FakeFetcher::fail(Code code) {
+  MutexLock lock(mutex_);
+  failure_ = code;
+  replica_ = nullptr;
+  answering_.emplace_back([this] { answer(); });
+}
+
+size_t FakeFetcher::waiting() const {
+  MutexLock lock(mutex_);
+  return requests_.size();
+}
+
+void FakeFetcher::fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) {
+  uint64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    id = next_++;
+    requests_[id] = {std::move(missing), std::move(done), nullptr};
+    if (replica_ || failure_) answering_.emplace_back([this] { answer(); });
+  }
+  auto on_stop = std::make_unique<std::stop_callback<std::function<void()>>>(stop, [this, id] {
+    std::function<void(Result<void>)> cancelled;
+    {
+      MutexLock lock(mutex_);
+      auto it = requests_.find(id);
+      if (it == requests_.end()) return;
+      cancelled = std::move(it->second.done);
+      it->second.stop.release();  // we are inside of it: leaked, in a test
+      requests_.erase(it);
+    }
+    cancelled(coffer::fail(Code::kCancelled, "stopped"));
+  });
+  MutexLock lock(mutex_);
+  auto it = requests_.find(id);
+  if (it != requests_.end())
+    it->second.stop = std::move(on_stop);
+  else
+    on_stop.release();
+}
+
+Result<void> FakeFetcher::store(const std::vector<Missing>& missing) {
+  Replica* replica = nullptr;
+  Packs packs;
+  {
+    MutexLock lock(mutex_);
+    if (failure_) return coffer::fail(*failure_, "told to fail");
+    replica = replica_;
+    packs = packs_;
+  }
+  for (const Missing& m : missing) {
+    for (const auto& [id, bytes] : packs) {
+      if (id != m.extent.frame.pack) continue;
+      TRYV(replica->packs().store_range(id, 0, bytes));
+    }
+  }
+  return {};
+}
+
+void FakeFetcher::answer() {
+  for (;;) {
+    Request request;
+    {
+      MutexLock lock(mutex_);
+      if (requests_.empty()) return;
+      request = std::move(requests_.begin()->second);
+      requests_.erase(requests_.begin());
+    }
+    request.stop.reset();
+    request.done(store(request.missing));
+  }
+}
+
+std::optional<OrderedRecord> publish(Replica& from, Packs& packs) {
+  static uint64_t stamp = 0;
+  static std::map<Replica*, LogId> logs;
+  auto frozen = from.freeze();
+  EXPECT_TRUE(frozen.has_value()) << frozen.error().what();
+  if (!frozen || !*frozen) return std::nullopt;
+  LogId& log = logs[&from];
+  if (log.is_zero()) log = random_id<LogId>();
+  OrderedRecord record;
+  record.stamp = ++stamp;
+  record.log = log;
+  record.number = stamp;
+  random_bytes(record.author.record.bytes);
+  record.author.device = "from";
+  record.author.when = {1'700'000'000'000'000'000};
+  record.changes = (*frozen)->changes;
+  std::vector<std::pair<ObjectId, PackPlace>> places;
+  for (const auto& p : (*frozen)->packs) {
+    auto size = from.packs().finish(p.id, p.index);
+    EXPECT_TRUE(size.has_value()) << size.error().what();
+    auto bytes = from.packs().bytes(p.id, *size);
+    EXPECT_TRUE(bytes.has_value());
+    packs.emplace_back(p.id, *bytes);
+    places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
+  }
+  EXPECT_TRUE(from.packs_uploaded(places).has_value());
+  auto published = from.publish(**frozen, record, "log/x", Bytes{1, 2, 3});
+  EXPECT_TRUE(published.has_value()) << published.error().what();
+  EXPECT_TRUE(from.uploaded("log/x").has_value());
+  return record;
+}
+
+void receive(Replica& to, const OrderedRecord& record, const Packs& packs, bool with_packs) {
+  std::vector<std::pair<ObjectId, PackPlace>> places;
+  for (const auto& [id, bytes] : packs) {
+    places.emplace_back(id, PackPlace{"obj/" + id.str(), 0, bytes.size()});
+    if (!with_packs) continue;
+    EXPECT_TRUE(to.packs().store_range(id, 0, bytes).has_value());
+  }
+  auto applied = to.apply(std::span(&record, 1), places, {});
+  EXPECT_TRUE(applied.has_value()) << applied.error().what();
+}
+
+Mounted::Mounted(const std::function<void(MountOptions&)>& change) : change_(change) {
+  replica_ = volume_.open(state_.path(), "here");
+  EXPECT_TRUE(replica_->make_root().has_value());
+  start();
+}
+
+Mounted::~Mounted() { stop(); }
+
+void Mounted::start() {
+  MountOptions options;
+  options.directory = root();
+  options.source = "coffer:test";
+  options.state_directory = state_.path();
+  options.allow_other = true;
+  if (change_) change_(options);
+  auto mounted = Mount::mount(*replica_, fetcher_, options);
+  ASSERT_TRUE(mounted.has_value()) << mounted.error().what();
+  mount_ = std::move(*mounted);
+  server_ = std::thread([this] {
+    auto served = mount_->serve();
+    EXPECT_TRUE(served.has_value()) << served.error().what();
+  });
+}
+
+void Mounted::stop() {
+  if (!mount_) return;
+  auto unmounted = mount_->unmount(false);
+  if (!unmounted) {
+    ADD_FAILURE() << unmounted.error().what();
+    EXPECT_TRUE(mount_->unmount(true).has_value());
+  }
+  server_.join();
+  mount_.reset();
+}
+
+void Mounted::remount() {
+  stop();
+  EXPECT_TRUE(replica_->close().has_value());
+  replica_.reset();
+  replica_ = volume_.open(state_.path(), "here");
+  start();
+}
+
+void Mounted::drop_caches() {
+  ::sync();
+  std::ofstream("/proc/sys/vm/drop_caches") << "3";
+}
+
+uint64_t Mounted::calls(const std::string& operation) const {
+  for (const UpcallCount& c : mount_->upcalls())
+    if (c.operation == operation) return c.calls;
+  return 0;
+}
+
+uint64_t Mounted::waiting_calls() const {
+  uint64_t n = 0;
+  for (const UpcallCount& c : mount_->upcalls())
+    if (c.operation != "forget") n += c.calls;
+  return n;
+}
+
+std::unique_ptr<Replica> Mounted::another_machine(const std::string& directory) {
+  Packs packs;
+  auto record = publish(*replica_, packs);
+  auto other = volume_.open(directory, "there");
+  if (record) receive(*other, *record, packs);
+  return other;
+}
+
+void Mounted::news_from(Replica& other, bool with_packs) {
+  Packs packs;
+  auto record = publish(other, packs);
+  ASSERT_TRUE(record.has_value());
+  receive(*replica_, *record, packs, with_packs);
+  if (!with_packs) fetcher_.serve(*replica_, std::move(packs));
+}
+
+bool eventually(const std::function<bool()>& condition) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+int in_child(const std::function<int()>& body) {
+  pid_t pid = ::fork();
+  if (pid == 0) _exit(body());
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+void write_text(const std::string& path, std::string_view text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out.write(text.data(), static_cast<std::streamsize>(text.size()));
+  out.close();
+  EXPECT_TRUE(out.good()) << path;
+}
+
+Bytes pattern(uint64_t seed, size_t size) {
+  std::mt19937_64 rng(seed);
+  Bytes out(size);
+  for (auto& b : out) b = static_cast<uint8_t>(rng());
+  return out;
+}
+
+}  // namespace coffer
