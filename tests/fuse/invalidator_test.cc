@@ -80,7 +80,12 @@ TEST_F(InvalidatorTest, NamesFirstThenTheListing) {
   Ino d = directory(1, "d");
   invalidator.push({.names = {{1, "gone"}, {1, "d"}}, .contents = {}, .attributes = {}});
   invalidator.drain();
-  EXPECT_EQ(kernel_.take(), (Calls{"drop 1 gone", "expire 1 d", "listing 1"}));
+  // The thread may begin before both are queued: then the listing goes twice, but always after the names so far.
+  Calls calls = kernel_.take();
+  ASSERT_FALSE(calls.empty());
+  EXPECT_EQ(calls.back(), "listing 1");
+  std::erase(calls, "listing 1");
+  EXPECT_EQ(calls, (Calls{"drop 1 gone", "expire 1 d"}));
   (void)d;
 }
 
