@@ -72,6 +72,7 @@ void FetchPool::fetch(std::vector<Missing> missing, std::stop_token stop, std::f
     if (stopping_) break;
     const FrameRef& ref = m.extent.frame;
     Pack& pack = packs_[ref.pack];
+    if (pack.frames.empty()) pack.not_before = Nanos(0);  // whoever comes after a failure gets a try of his own
     Wanted& wanted = pack.frames[ref.offset];
     if (wanted.waiting.empty()) wanted.ref = ref;
     if (wanted.ref != ref) {  // one place cannot hold two frames: one of the two records lies

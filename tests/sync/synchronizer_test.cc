@@ -99,7 +99,7 @@ TEST_F(SynchronizerTest, AnIdleMountLeavesNoObject) {
 
 TEST_F(SynchronizerTest, WhatCameToNothingMakesNoObject) {
   SyncOptions slow = quick_options();
-  slow.publish_after = seconds(10);  // no record is made in between
+  slow.publish_after = slow.publish_within = seconds(10);  // no record is made in between
   auto a = device("a", slow);
   a->must_sync();
   size_t before = memory_->object_count();
@@ -112,7 +112,7 @@ TEST_F(SynchronizerTest, WhatCameToNothingMakesNoObject) {
 
 TEST_F(SynchronizerTest, ASmallChangeCostsThreeRequests) {
   SyncOptions slow = quick_options();
-  slow.publish_after = seconds(10);
+  slow.publish_after = slow.publish_within = seconds(10);
   slow.poll_active = slow.poll_idle = seconds(100);
   auto a = device("a", slow);
   a->write("big", noise(8 << 20, 1));
@@ -417,7 +417,9 @@ TEST_F(SynchronizerTest, AMissingRecordIsWaitedForThenTold) {
 }
 
 TEST_F(SynchronizerTest, WrongDataIsAnErrorThatNamesIt) {
-  auto a = device("a");
+  SyncOptions slow = quick_options();
+  slow.publish_after = slow.publish_within = seconds(10);  // one record, and one pack, for each sync
+  auto a = device("a", slow);
   a->write("one", noise(300'000, 1));
   a->must_sync();
   a->write("two", noise(300'000, 2));
