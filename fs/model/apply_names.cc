@@ -178,6 +178,10 @@ Result<void> NameApplier::attach(Step& step) {
   if (ino == kRootIno) return {};
   TRY(Ino dir, ensure_directory(e.dir));
   if (dir != step.dir && step.matched) step.name = e.name;
+  if (step.name != e.name) {  // what it replaces is elsewhere, but itself may be where its author wants it
+    TRY(bool there, leads_to(dir, e.name, ino));
+    if (there) return {};
+  }
   TRY(std::optional<FoundEntry> taken, find_entry(rows_, dir, step.name));
   if (taken && taken->entry.ino == ino) return {};
   TRY(inode, state_.find(ino));  // making the directory may have moved it
@@ -308,6 +312,7 @@ Result<void> NameApplier::add(Ino dir, const std::string& name, Ino ino, Inode& 
   add_entry(rows_, dir, dir_inode, name, ino, inode);
   put_inode(rows_, dir, dir_inode);
   put_inode(rows_, ino, inode);
+  TRYV(end_diversion(rows_, dir, ino, name));
   state_.settle(ino);
   state_.out.touch.names.push_back({dir, name});
   state_.out.touch.attributes.push_back(dir);

@@ -24,7 +24,7 @@ class Span {
       for (HistoryEntry& h : history) {
         if (g == last) span.in_last_.insert(h.key.bytes);
         if (!span.before_.try_emplace(h.key.bytes, std::move(h.before)).second) continue;
-        TRYV(span.sort_in(h.key.bytes));
+        TRYV(span.sort_in(h));
       }
     }
     return span;
@@ -40,6 +40,8 @@ class Span {
 
   const std::set<Ino>& inodes() const { return inodes_; }
   const std::vector<EntryPlace>& entries() const { return entries_; }  // in the order in which they were touched
+  const std::vector<RowKey>& diverted() const { return diverted_; }
+  const std::vector<Ino>& aliases() const { return aliases_; }
   // Chunks of a file whose extents may have changed; the first may always, since inodes hold it in part.
   std::set<uint64_t> chunks(Ino ino) const {
     std::set<uint64_t> out{0};
@@ -48,7 +50,8 @@ class Span {
   }
 
  private:
-  Result<void> sort_in(const std::string& key) {
+  Result<void> sort_in(const HistoryEntry& h) {
+    const std::string& key = h.key.bytes;
     switch (*kind_of(key)) {  // history holds only known kinds
       case RowKind::kInode:
       case RowKind::kTombstone: {
@@ -66,6 +69,14 @@ class Span {
         chunks_[c.ino].push_back(c.chunk);
         break;
       }
+      case RowKind::kDiverted:
+        diverted_.push_back(h.key);
+        break;
+      case RowKind::kAlias: {
+        TRY(Ino ino, parse_first(RowKind::kAlias, key));
+        aliases_.push_back(ino);
+        break;
+      }
       default:
         break;
     }
@@ -77,6 +88,8 @@ class Span {
   uint64_t last_size_ = 0;
   std::set<Ino> inodes_;
   std::vector<EntryPlace> entries_;
+  std::vector<RowKey> diverted_;
+  std::vector<Ino> aliases_;
   std::unordered_map<Ino, std::vector<uint64_t>> chunks_;
 };
 
@@ -391,9 +404,12 @@ class Settler {
       : span_(span), start_(at_start), end_(at_end), out_(out) {}
 
   Result<void> run() {
+    TRYV(forget_redoing());
     // Where removed inodes were: of several names the least, as in apply().
     for (const EntryPlace& place : span_.entries()) {
-      TRY(std::optional<Bytes> old, start_.get(entry_key(place.dir, place.cookie)));
+      const RowKey key = entry_key(place.dir, place.cookie);
+      TRYV(end_diversion(place.dir, key));
+      TRY(std::optional<Bytes> old, start_.get(key));
       if (!old) continue;
       TRY(Entry e, decode_entry(*old));
       auto [it, first] = places_.try_emplace(e.ino, place.dir, e.name);
@@ -404,6 +420,37 @@ class Settler {
   }
 
  private:
+  // Pending changes that were made again on top of news may have met conflicts: here, not in the record, which tells only
+  // how they ended. What they left is not what it will leave for others.
+  Result<void> forget_redoing() {
+    for (const RowKey& key : span_.diverted()) TRYV(restore(key));
+    for (Ino ino : span_.aliases()) {
+      TRY(std::optional<Bytes> tombstone, start_.get(tombstone_key(ino)));
+      if (!tombstone) continue;  // nobody knows it
+      TRYV(restore(alias_key(ino)));
+      TRYV(restore(tombstone_key(ino)));
+    }
+    return {};
+  }
+
+  Result<void> restore(const RowKey& key) {
+    TRY(std::optional<Bytes> before, start_.get(key));
+    if (before)
+      out_.put(key, std::move(*before));
+    else
+      out_.erase(key);
+    return {};
+  }
+
+  Result<void> end_diversion(Ino dir, const RowKey& key) {
+    TRY(std::optional<Bytes> now, end_.get(key));
+    if (!now) return {};
+    TRY(Entry e, decode_entry(*now));
+    TRY(std::optional<Bytes> known, start_.get(inode_key(e.ino)));
+    if (known) TRYV(model::end_diversion(out_, dir, e.ino, e.name));  // what is new was diverted nowhere
+    return {};
+  }
+
   Result<void> settle(Ino ino) {
     TRY(std::optional<Inode> before, find_inode(start_, ino));
     TRY(std::optional<Inode> after, find_inode(end_, ino));
@@ -451,7 +498,7 @@ class Settler {
     } else {
       // Its rows may have held another version than the one that others know, so all of both is compared.
       TRY(std::optional<VersionExtents> old, open_removed(start_, ino));
-      if (!old) return fail(Code::kCorrupt, "the contents of a removed file are missing");
+      if (!old) return {};  // forgotten: nobody can name it any more
       for (uint64_t from = 0;;) {
         TRY(std::optional<uint64_t> b, old->next_chunk(from));
         TRY(std::optional<uint64_t> a, now.next_chunk(from));

@@ -280,6 +280,13 @@ void put_diverted(Rows& rows, Ino dir, Ino ino, std::string_view name, std::stri
   rows.put(diverted_key(dir, ino, name), encode(Entry{std::string(really), ino, FileType::kRegular}));
 }
 
+Result<void> end_diversion(Rows& rows, Ino dir, Ino ino, std::string_view name) {
+  RowKey key = diverted_key(dir, ino, name);
+  TRY(std::optional<Bytes> row, rows.get(key));
+  if (row) rows.erase(std::move(key));
+  return {};
+}
+
 Result<void> forget(Rows& rows, Generation upto) {
   auto is_remains = [](const RowKey& key) {
     std::optional<RowKind> kind = kind_of(key.bytes);
@@ -302,17 +309,23 @@ Result<void> forget(Rows& rows, Generation upto) {
     }
     at = std::move(row->key);
   }
+  std::erase_if(old, [&](const RowKey& key) { return kept.contains(key.bytes); });
+  // Tombstones first: one that stays needs its versions.
+  std::stable_partition(old.begin(), old.end(),
+                        [](const RowKey& key) { return kind_of(key.bytes) == RowKind::kTombstone; });
   for (RowKey& key : old) {
-    if (kept.contains(key.bytes)) continue;
     switch (*kind_of(key.bytes)) {
       case RowKind::kTombstone: {
         TRY(Ino ino, parse_first(RowKind::kTombstone, key.bytes));
-        TRYV(drop_tombstone(rows, ino));
+        // What is open here goes back to its tombstone when news arrives; closing it will touch the tombstone again.
+        TRY(std::optional<Bytes> still_open, rows.get(inode_key(ino)));
+        if (!still_open) TRYV(drop_tombstone(rows, ino));
         break;
       }
       case RowKind::kDisplaced: {
         TRY(FileVersion v, parse_displaced_key(key.bytes));
-        TRYV(drop_displaced(rows, v.ino, v.version));
+        TRY(std::optional<Bytes> tombstone, rows.get(tombstone_key(v.ino)));
+        if (!tombstone) TRYV(drop_displaced(rows, v.ino, v.version));
         break;
       }
       default:

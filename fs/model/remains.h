@@ -124,6 +124,9 @@ void put_alias(Rows& rows, Ino ino, Ino survivor);
 // The name in `dir` under which the entry really is that some change wanted to be `name`, leading to `ino`.
 Result<std::optional<std::string>> get_diverted(const ReadRows& rows, Ino dir, Ino ino, std::string_view name);
 void put_diverted(Rows& rows, Ino dir, Ino ino, std::string_view name, std::string_view really);
+// The name leads to the inode now, so whoever names the two together from here on means just that. (Without this, what
+// others do would depend on whether the diversion is forgotten already.)
+Result<void> end_diversion(Rows& rows, Ino dir, Ino ino, std::string_view name);
 
 // Forgets what the generations up to `upto` left, as far as later ones did not touch it. Call it before drop_history,
 // when every open log has quoted what these generations applied. `rows` must not track.

@@ -178,15 +178,17 @@ std::vector<std::string> Machine::names(const std::string& path) const {
 void Machine::freeze() {
   if (touched_->size() == 0) return;
   touched_ = std::make_unique<Touched>(++open_);
+  made_pending_.clear();  // what is cut off may be published any moment
 }
 
-std::optional<Record> Machine::publish() {
+std::optional<Record> Machine::publish(const std::function<void()>& meanwhile) {
   freeze();
-  if (first_pending_ == open_) return std::nullopt;
   const Generation first = first_pending_, last = open_ - 1;
+  if (meanwhile) meanwhile();
+  if (first > last) return std::nullopt;
   ChangeSet changes = must(diff(rows_, first, last, touched_.get()));
   if (changes.empty()) return std::nullopt;  // they stay pending: rows may have changed that are nobody else's business
-  first_pending_ = open_;
+  first_pending_ = last + 1;
   // What others get has been through the wire.
   Bytes wire;
   Writer out(wire);
@@ -210,7 +212,6 @@ std::optional<Record> Machine::publish() {
   r.author.when = now();
   must(settle(rows_, first, last, touched_.get()));
   applied_.push_back({r, first, last});
-  made_pending_.clear();
   return r;
 }
 
@@ -268,6 +269,14 @@ void Machine::receive(const std::vector<Record>& news) {
     bool back = must(run([&](Rows& rows) { return put_orphan(rows, o); }));
     if (!back) open_orphans.erase(o.ino);
   }
+}
+
+void Machine::forget_applied() {
+  if (applied_.empty()) return;
+  must(forget(rows_, applied_.back().last));
+  for (const AppliedRecord& a : applied_)
+    for (Generation g = a.first; g <= a.last; ++g) must(drop_history(rows_, g));
+  applied_.clear();
 }
 
 std::vector<Record> Machine::applied() const {

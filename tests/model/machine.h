@@ -89,10 +89,14 @@ class Machine {
   // --- records
   // Closes the open generation, without publishing.
   void freeze();
-  // Makes a record of everything pending; nullopt when it came to nothing.
-  std::optional<Record> publish();
+  // Makes a record of everything pending; nullopt when it came to nothing. `meanwhile` happens between the cut and the
+  // description of what was cut off.
+  std::optional<Record> publish(const std::function<void()>& meanwhile = nullptr);
   // Applies records that it has not yet, as the replica does; those whose author had seen more wait.
   void receive(const std::vector<Record>& news);
+  // Everything applied so far is known to everybody: what serves for rolling it back, or for those who have not seen it,
+  // goes.
+  void forget_applied();
   const std::vector<Conflict>& conflicts() const { return conflicts_; }
 
   Hash hash() const { return must(tree_hash(rows_)); }

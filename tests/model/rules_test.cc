@@ -557,6 +557,25 @@ TEST_F(Rules, ADivertedFileIsReplacedByItsAuthor) {
   EXPECT_EQ(a.read(copy_in()), "b3");
 }
 
+TEST_F(Rules, ADivertedFileThatGotItsNameIsNotDivertedAnyMore) {
+  given();
+  a.make("f");
+  a.write("f", "aaa");
+  b.make("f");
+  b.write("f", "bbb");
+  sync();
+  const std::string copy = copy_in();
+  a.remove("f");
+  a.link(copy, "f");  // both names are those of one file now
+  sync();
+  a.forget_applied();  // and not all may have forgotten
+  a.rename("f", "elsewhere");
+  publish(a);
+  b.remove("f");  // not the other name
+  sync();
+  EXPECT_EQ(a.names(), (Names{"elsewhere", copy}));
+}
+
 TEST_F(Rules, ACopyIsRemovedByTheAuthorOfItsVersion) {
   given([](Machine& m) {
     m.make("f");
