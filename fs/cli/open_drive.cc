@@ -10,6 +10,7 @@ Outcome<OpenDrive> open_remote(const Target& target) {
   OpenDrive drive;
   drive.meter = std::make_shared<TransferMeter>();
   TRY(drive.store, open_store(target.store, drive.meter));
+  drive.store_is_directory = !target.store.url.starts_with("s3:") && !target.store.url.starts_with("webdav");
   return drive;
 }
 
@@ -23,8 +24,9 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   options.root_uid = ::geteuid();
   options.root_gid = ::getegid();
   TRY(drive.replica, Replica::open(v.directory.replica_path(), std::move(keys), options));
-  drive.synchronizer =
-      std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, SyncOptions{});
+  SyncOptions sync;
+  if (drive.store_is_directory) sync.missing_after = std::chrono::hours(24);
+  drive.synchronizer = std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, sync);
   TRYV(drive.synchronizer->start());
   TRY(bool has_root, drive.replica->has_root());
   if (!has_root) {

@@ -74,7 +74,8 @@ struct ReplicaCounters {
   uint64_t disk_bytes = 0;
 };
 
-// Thread-safe, all of it.
+// Thread-safe, all of it; but freeze(), publish() and apply() are called one at a time (the synchronizer takes turns), since
+// what a freeze describes, an apply redoes.
 class Replica {
  public:
   struct Options {
