@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -21,6 +22,22 @@ struct RowKey {
   bool all_clear() const { return clear == bytes.size(); }
   bool operator==(const RowKey& o) const { return bytes == o.bytes; }
 };
+
+// A key that is clear as a whole.
+inline RowKey clear_key(std::string bytes) {
+  size_t size = bytes.size();
+  return {std::move(bytes), size};
+}
+
+// Numbers in keys are big-endian, so that rows sort by them.
+inline void append_number(std::string& key, uint64_t v) {
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(v >> shift));
+}
+inline uint64_t number_at(std::string_view key, size_t offset) {  // the key has 8 bytes there
+  uint64_t v = 0;
+  for (size_t i = 0; i < 8; ++i) v = v << 8 | static_cast<uint8_t>(key[offset + i]);
+  return v;
+}
 
 struct Row {
   std::string key;

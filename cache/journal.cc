@@ -169,7 +169,7 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::string& dir, const Vol
   return std::unique_ptr<Journal>(new Journal(std::make_unique<Impl>(dir, volume, keys, std::move(options))));
 }
 
-Result<void> Journal::replay(Lsn after, const std::function<bool(Lsn, BytesView)>& entry) {
+Result<void> Journal::replay(Lsn after, const Entry& entry) {
   TRY(JournalReplay found, replay_journal(impl_->dir, impl_->volume, impl_->keys, after, entry));
   MutexLock lock(impl_->mutex);
   impl_->last = found.last;

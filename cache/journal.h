@@ -51,7 +51,9 @@ class Journal {
   // survive"); what follows is then cut off for good, durably, and its lsns are used again. kCorrupt, naming file and
   // offset: an entry beyond `after` is gone that was durable; nothing is changed. kTooNew: a later format. Entries that
   // are given out are durable only after the next sync(): a killed process may have left them with the kernel only.
-  Result<void> replay(Lsn after, const std::function<bool(Lsn, BytesView)>& entry);
+  // An error of `entry` ends the replay with that error, and nothing is changed: nothing was found out about the entry.
+  using Entry = std::function<Result<bool>(Lsn, BytesView)>;
+  Result<void> replay(Lsn after, const Entry& entry);
 
   // Queues an entry; its number. Visible to a crash only after flush (kill) or sync (power loss). Does no I/O.
   Lsn append(BytesView payload);

@@ -20,8 +20,7 @@ struct Place {
 
 class Replay {
  public:
-  Replay(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
-         const std::function<bool(Lsn, BytesView)>& entry)
+  Replay(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after, const Journal::Entry& entry)
       : dir_(dir), volume_(volume), keys_(keys), need_(after + 1), entry_(entry) {}
 
   Result<JournalReplay> run();
@@ -35,7 +34,7 @@ class Replay {
   Result<std::optional<Found>> find_block(Place from);
   Result<std::optional<OpenedBlock>> block_at(Place place);
   // False when `entry_` refused one.
-  bool give_out(const OpenedBlock& block);
+  Result<bool> give_out(const OpenedBlock& block);
   Result<void> walk();
   // Whether the walk may go on at `found`, the first intact block after `end_`. kCorrupt: something durable is lost.
   Result<bool> may_go_on(const Found& found);
@@ -48,7 +47,7 @@ class Replay {
   const VolumeId& volume_;
   const LocalKeys& keys_;
   Lsn need_;  // the next lsn to give out
-  const std::function<bool(Lsn, BytesView)>& entry_;
+  const Journal::Entry& entry_;
 
   std::vector<Lsn> files_;
   std::vector<JournalReader> readers_;
@@ -88,9 +87,10 @@ Result<std::optional<Replay::Found>> Replay::find_block(Place from) {
   return std::nullopt;
 }
 
-bool Replay::give_out(const OpenedBlock& block) {
+Result<bool> Replay::give_out(const OpenedBlock& block) {
   for (Lsn lsn = std::max(need_, block.first); lsn < block.end(); ++lsn) {
-    if (!entry_(lsn, block.entries[lsn - block.first])) return false;
+    TRY(bool taken, entry_(lsn, block.entries[lsn - block.first]));
+    if (!taken) return false;
     need_ = lsn + 1;
   }
   return true;
@@ -104,7 +104,8 @@ Result<void> Replay::walk() {
     TRY(bool go_on, may_go_on(*found));
     if (!go_on) return {};
     end_ = found->place;
-    if (!give_out(found->block)) {
+    TRY(bool whole, give_out(found->block));
+    if (!whole) {
       refused_ = std::move(found->block);
       return {};
     }
@@ -181,7 +182,7 @@ Result<void> Replay::keep_part_of_block() {
 }  // namespace
 
 Result<JournalReplay> replay_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
-                                     const std::function<bool(Lsn, BytesView)>& entry) {
+                                     const Journal::Entry& entry) {
   return Replay(dir, volume, keys, after, entry).run();
 }
 

@@ -1,12 +1,12 @@
 // Reading a journal back after a crash, and cutting off what did not survive. Internal to this layer.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
+#include "cache/journal.h"
 #include "cache/journal_file.h"
 
 namespace coffer {
@@ -19,6 +19,6 @@ struct JournalReplay {
 
 // Journal::replay on a directory that nobody writes.
 Result<JournalReplay> replay_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
-                                     const std::function<bool(Lsn, BytesView)>& entry);
+                                     const Journal::Entry& entry);
 
 }  // namespace coffer

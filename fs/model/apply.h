@@ -9,11 +9,9 @@
 //   - a name: when it leads where the author saw it leading, it follows the change; when it leads to `after` already,
 //     nothing happens; otherwise the new thing goes to a conflict name beside it, and a removal does not happen.
 //   - a removal of a file whose version is not the one its remover saw does not happen (all its names stay); a
-//   directory
-//     that is not empty is not removed; a change to a removed inode brings it back from its tombstone, where it was.
+//     directory that is not empty is not removed; a change to a removed inode brings it back from its tombstone, where it was.
 //   - a directory has one place: an addition of a directory that has one elsewhere moves it; a move below itself does
-//   not
-//     happen and the directory stays.
+//     not happen and the directory stays.
 //   - no rule leaves an orphan, a dangling name, a wrong link count, or a second parent of a directory.
 #pragma once
 

@@ -103,18 +103,24 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change) {
   return target;
 }
 
-Result<void> ContentApplier::update(Ino file, Inode& inode, const ContentChange& change) {
-  VersionKeeper keeper(state_.rows, file, inode.version, inode.size);
-  ExtentEdit edit(state_.rows, file, inode, &keeper);
-  std::vector<Patch> changed = patches(change);
-  TRYV(edit.assign(changed));
-  if (change.size < inode.size) TRYV(edit.cut(change.size, inode.size));
+// The edited contents are the change's version now.
+Result<void> ContentApplier::finish(ExtentEdit& edit, VersionKeeper& keeper, Ino file, Inode& inode,
+                                    const ContentChange& change) {
   TRYV(edit.finish());
   TRYV(keeper.finish(change.version));
   inode.size = change.size;
   inode.version = change.version;
   put_inode(state_.rows, file, inode);
   return {};
+}
+
+Result<void> ContentApplier::update(Ino file, Inode& inode, const ContentChange& change) {
+  VersionKeeper keeper(state_.rows, file, inode.version, inode.size);
+  ExtentEdit edit(state_.rows, file, inode, &keeper);
+  std::vector<Patch> changed = patches(change);
+  TRYV(edit.assign(changed));
+  if (change.size < inode.size) TRYV(edit.cut(change.size, inode.size));
+  return finish(edit, keeper, file, inode, change);
 }
 
 // Its remover did not see this version, so the file comes back with it: not with what he removed.
@@ -126,12 +132,7 @@ Result<void> ContentApplier::bring_back(Ino file, const ContentChange& change) {
   VersionKeeper keeper(state_.rows, file, inode.version, inode.size);
   ExtentEdit edit(state_.rows, file, inode, &keeper);
   TRYV(edit.become(ChangedExtents(base ? &*base : nullptr, change)));
-  TRYV(edit.finish());
-  TRYV(keeper.finish(change.version));
-  inode.size = change.size;
-  inode.version = change.version;
-  put_inode(state_.rows, file, inode);
-  return {};
+  return finish(edit, keeper, file, inode, change);
 }
 
 Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change) {

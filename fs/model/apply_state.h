@@ -71,6 +71,7 @@ class ContentApplier {
 
  private:
   Result<void> update(Ino file, Inode& inode, const ContentChange& change);
+  Result<void> finish(ExtentEdit& edit, VersionKeeper& keeper, Ino file, Inode& inode, const ContentChange& change);
   Result<void> bring_back(Ino file, const ContentChange& change);
   Result<Ino> conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change);
   ApplyState& state_;

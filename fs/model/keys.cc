@@ -11,9 +11,7 @@ class KeyBuilder {
     key_.bytes.push_back(static_cast<char>(kind));
   }
   KeyBuilder& number(uint64_t v) {
-    char be[8];
-    for (int i = 0; i < 8; ++i) be[i] = static_cast<char>(v >> (56 - 8 * i));
-    key_.bytes.append(be, sizeof be);
+    append_number(key_.bytes, v);
     return *this;
   }
   KeyBuilder& text(std::string_view s) {
@@ -36,12 +34,6 @@ class KeyBuilder {
   RowKey key_;
   bool hidden_ = false;
 };
-
-uint64_t number_at(std::string_view key, size_t offset) {
-  uint64_t v = 0;
-  for (size_t i = 0; i < 8; ++i) v = v << 8 | static_cast<uint8_t>(key[offset + i]);
-  return v;
-}
 
 bool is(std::string_view key, RowKind kind, size_t numbers) {
   return key.size() == 1 + 8 * numbers && key[0] == static_cast<char>(kind);

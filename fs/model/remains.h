@@ -2,9 +2,8 @@
 // gone, replaced, merged or set aside still finds it:
 //
 //   tombstones            of inodes that were removed
-//   displaced versions    of contents, as chains: each knows which version took its place and what that replaced, down
-//   to
-//                         the present one; so the base of any change can be rebuilt
+//   displaced versions    of contents, as chains: each knows which version took its place and what that replaced,
+//                         down to the present one; so the base of any change can be rebuilt
 //   aliases               of directories (and equal files) that became one
 //   diverted names        of entries that went to a conflict name
 //

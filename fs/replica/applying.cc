@@ -10,6 +10,7 @@
 namespace coffer {
 
 using model::Generation;
+using model::RowKind;
 using model::Touch;
 
 namespace {
@@ -24,7 +25,8 @@ class TouchFinder {
     TRY(auto old, before_.get(put.key));
     if (old == put.value) return {};
     const std::string& key = put.key.bytes;
-    if (key[0] == 'E') {
+    const auto kind = model::kind_of(key);
+    if (kind == RowKind::kEntry) {
       TRY(model::EntryPlace place, model::parse_entry_key(key));
       if (old) {
         TRY(model::Entry entry, model::decode_entry(*old));
@@ -34,18 +36,16 @@ class TouchFinder {
         TRY(model::Entry entry, model::decode_entry(*put.value));
         entries_[{place.dir, entry.name}].after = entry.ino;
       }
-    } else if (key[0] == 'I' && old && put.value) {
-      Ino ino = 0;
-      for (char c : std::string_view(key).substr(1)) ino = ino << 8 | static_cast<uint8_t>(c);
+    } else if (kind == RowKind::kInode && old && put.value) {
+      TRY(Ino ino, model::parse_first(RowKind::kInode, key));
       TRY(model::Inode a, model::decode_inode(*old));
       TRY(model::Inode b, model::decode_inode(*put.value));
       bool contents = a.is_regular() && (a.version != b.version || a.size != b.size || a.mtime != b.mtime);
       if (contents) touch_.contents.push_back(ino);
       a.parent = b.parent, a.cookie = b.cookie, a.next_cookie = b.next_cookie;  // no business of the kernel's
       if (!(a == b) && !contents) touch_.attributes.push_back(ino);
-    } else if (key[0] == 'X') {
-      Ino ino = 0;
-      for (char c : std::string_view(key).substr(1, 8)) ino = ino << 8 | static_cast<uint8_t>(c);
+    } else if (kind == RowKind::kXattrs) {
+      TRY(Ino ino, model::parse_first(RowKind::kXattrs, key));
       touch_.attributes.push_back(ino);
     }
     return {};
@@ -67,15 +67,17 @@ class TouchFinder {
   Touch touch_;
 };
 
-// Plays a model transaction into the enclosing one.
-Result<void> pour(model::Transaction& from, model::PlainTransaction& into) {
-  TRY(auto puts, from.take());
-  for (RowPut& p : puts) {
+void put_all(Rows& into, std::span<const RowPut> puts) {
+  for (const RowPut& p : puts) {
     if (p.value)
-      into.put(std::move(p.key), std::move(*p.value));
+      into.put(p.key, *p.value);
     else
-      into.erase(std::move(p.key));
+      into.erase(p.key);
   }
+}
+
+Result<void> undo_all(Rows& rows, Generation first, Generation last) {
+  for (Generation g = last + 1; g-- > first;) TRYV(model::undo(rows, g));
   return {};
 }
 
@@ -99,14 +101,14 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
     bool have_pending = gens.first_pending < gens.open || r.touched->size() > 0;
     if (have_pending) {
       TRY(pending, model::diff(all, gens.first_pending, gens.open, nullptr));
-      for (Generation g = gens.open + 1; g-- > gens.first_pending;) TRYV(model::undo(all, g));
+      TRYV(undo_all(all, gens.first_pending, gens.open));
     }
     // Records that sort after the first of the news: undone, to be applied again in order.
     std::vector<OrderedRecord> order(records.begin(), records.end());
     std::vector<Generation> undone;
     for (auto it = r.applied.rbegin(); it != r.applied.rend() && !order.empty(); ++it) {
       if (it->second.record.before(records.front())) break;
-      for (Generation g = it->second.last + 1; g-- > it->second.first;) TRYV(model::undo(all, g));
+      TRYV(undo_all(all, it->second.first, it->second.last));
       all.erase(applied_key(it->first));
       undone.push_back(it->first);
       order.push_back(it->second.record);
@@ -115,14 +117,20 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
                      [](const OrderedRecord& a, const OrderedRecord& b) { return a.before(b); });
 
     // In order, each in a generation of its own, pending changes last.
+    auto play = [&](model::Touched& touched, const model::ChangeSet& changes,
+                    const model::Author& author) -> Result<void> {
+      model::Transaction tx(all, touched);
+      TRY(model::Applied applied, model::apply(tx, changes, author));
+      TRY(auto puts, tx.take());
+      put_all(all, puts);
+      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+      return {};
+    };
     Generation next = gens.open + 1;
     std::vector<AppliedRecord> applied_now;
     for (const OrderedRecord& record : order) {
       model::Touched touched(next);
-      model::Transaction tx(all, touched);
-      TRY(model::Applied applied, model::apply(tx, record.changes, record.author));
-      TRYV(pour(tx, all));
-      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+      TRYV(play(touched, record.changes, record.author));
       applied_now.push_back({next, next, record});
       all.put(applied_key(next), encode(applied_now.back()));
       ++next;
@@ -133,21 +141,13 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
       random_bytes(self.record.bytes);
       self.device = r.options.device_name;
       self.when = r.now();
-      model::Transaction tx(all, open);
-      TRY(model::Applied applied, model::apply(tx, pending, self));
-      TRYV(pour(tx, all));
-      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+      TRYV(play(open, pending, self));
       pending_again = open.size() > 0;
     }
     gens = {next, next};
     all.put(state_key(), encode(gens));
     for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
-    for (const RowPut& p : bookkeeping) {
-      if (p.value)
-        all.put(p.key, *p.value);
-      else
-        all.erase(p.key);
-    }
+    put_all(all, bookkeeping);
     auto puts = all.take();
     TouchFinder finder(*r.table);
     for (const RowPut& p : puts) TRYV(finder.add(p));

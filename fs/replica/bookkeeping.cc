@@ -5,18 +5,9 @@ namespace {
 
 constexpr uint8_t kLayout = 1;
 
-void put_big_endian(std::string& out, uint64_t v) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(v >> shift));
-}
-
-RowKey clear_key(std::string bytes) {
-  size_t size = bytes.size();
-  return {std::move(bytes), size};
-}
-
 RowKey numbered_key(char kind, uint64_t n) {
   std::string bytes(1, kind);
-  put_big_endian(bytes, n);
+  append_number(bytes, n);
   return clear_key(std::move(bytes));
 }
 
@@ -44,9 +35,7 @@ RowKey outgoing_key() { return clear_key("U"); }
 
 Result<Ino> parse_orphan_key(std::string_view key) {
   if (key.size() != 9 || key[0] != 'O') return damaged("orphan row");
-  Ino ino = 0;
-  for (char c : key.substr(1)) ino = ino << 8 | static_cast<uint8_t>(c);
-  return ino;
+  return number_at(key, 1);
 }
 
 Bytes encode(const ReplicaState& s) {

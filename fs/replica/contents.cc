@@ -13,9 +13,8 @@ using model::Inode;
 
 namespace {
 
-constexpr size_t kSealFrom = 1 << 20;        // a file with this much written data has its whole frames sealed
-constexpr size_t kUnsyncedLimit = 16 << 20;  // of pack bytes: what an fsync may have to wait for
-constexpr int kReadAttempts = 4;             // a frame can move between looking it up and reading it
+constexpr size_t kSealFrom = 1 << 20;  // a file with this much written data has its whole frames sealed
+constexpr int kReadAttempts = 4;       // a frame can move between looking it up and reading it
 
 }  // namespace
 
@@ -93,7 +92,7 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
   for (auto [from, to] : sealed) file.buffer.erase(from, to - from);
   dirty_bytes -= before - file.buffer.bytes();
   remove_if_clean(ino, file);
-  if (packs->unsynced_bytes() > kUnsyncedLimit / 2) {
+  if (packs->unsynced_bytes() > kUnsyncedFrom) {
     MutexLock lock(work_mutex);
     seal_wanted = true;
     work_wake.notify_all();

@@ -25,6 +25,9 @@
 
 namespace coffer {
 
+// Pack bytes that start a background sync: about half of what an fsync may have to wait for.
+inline constexpr size_t kUnsyncedFrom = 8 << 20;
+
 // The written data of one file, while there is any. `gone`: no longer in the map, look again.
 struct WrittenFile {
   Mutex mutex{Rank::kInode};
@@ -85,6 +88,7 @@ struct Replica::Impl {
 
   // --- replica.cc
   Result<void> recover();
+  Result<std::vector<Row>> rows_with_prefix(std::string_view prefix) const;
   void start_workers();
   void commit_loop(std::stop_token stop);
   void seal_loop(std::stop_token stop);

@@ -44,7 +44,7 @@ class FrozenRows : public ReadRows {
 
 Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSet& set, const ReadRows& rows) {
   std::map<ObjectId, Frozen::Pack> needed;
-  std::map<std::pair<ObjectId, uint32_t>, bool> seen;  // frames listed already (an extent can be split over two pieces)
+  std::set<std::pair<ObjectId, uint32_t>> seen;  // frames listed already (an extent can be split over two pieces)
   for (const model::InodeChange& c : set.inodes) {
     if (!c.content) continue;
     std::optional<std::pair<Ino, std::string>> home;  // looked up once, when the first frame needs it
@@ -55,7 +55,7 @@ Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSe
         MutexLock lock(unsent_mutex);
         if (!unsent.contains(pack)) continue;
       }
-      if (!seen.emplace(std::pair(pack, piece.extent->frame.offset), true).second) continue;
+      if (!seen.emplace(pack, piece.extent->frame.offset).second) continue;
       if (!home) {
         home.emplace(0, "");
         TRY(auto row, rows.get(model::inode_key(c.ino)));

@@ -1,9 +1,6 @@
 // Opening, recovery, and the background work of a replica.
 #include "fs/replica/replica.h"
 
-#include <fcntl.h>
-
-#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -19,7 +16,6 @@ namespace {
 constexpr auto kFlushEvery = std::chrono::milliseconds(100);  // kill -9 loses no more than this of what was not synced
 constexpr size_t kCommitFrom = 8 << 20;                       // bytes of rows in memory
 constexpr auto kSealAfter = std::chrono::milliseconds(1500);  // how long written data stays in memory
-constexpr size_t kUnsyncedFrom = 8 << 20;                     // pack bytes that start a background sync
 
 }  // namespace
 
@@ -44,26 +40,23 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
 }
 
 Result<void> Replica::Impl::recover() {
-  std::optional<Error> refused;
   Bytes plain;
-  TRYV(journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) {
-    auto entry = decode_journal_entry(payload);
-    if (!entry) {
-      refused = entry.error();
-      return false;
-    }
-    for (const model::Extent& e : entry->frames) {
+  TRYV(journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) -> Result<bool> {
+    TRY(JournalEntry entry, decode_journal_entry(payload));
+    for (const model::Extent& e : entry.frames) {
       plain.resize(e.frame_length);
-      if (packs->read(e.frame, plain)) continue;
-      auto place = table->get(place_key(e.frame.pack));
-      if (place && *place) continue;  // the store has it
+      auto read = packs->read(e.frame, plain);
+      if (read) continue;
+      TRY(auto place, table->get(place_key(e.frame.pack)));
+      if (place) continue;  // the store has it
+      // A disk that cannot be read says nothing about what is on it.
+      if (read.error().code() != Code::kNotFound && read.error().code() != Code::kCorrupt) return fail(read.error());
       // A frame that did not survive: nothing was acknowledged from here on, or the sync would have covered it.
       return false;
     }
-    table->apply(entry->puts, lsn);
+    table->apply(entry.puts, lsn);
     return true;
   }));
-  if (refused) return fail(*refused);
 
   ExclusiveLock lock(state);
   TRY(auto state_row, table->get(state_key()));
@@ -73,22 +66,16 @@ Result<void> Replica::Impl::recover() {
   TRY(model::Touched loaded, model::Touched::load(*table, generations.open));
   touched.emplace(std::move(loaded));
 
-  std::string after;
-  for (;;) {
-    TRY(auto row, table->next(kAppliedPrefix, after));
-    if (!row) break;
-    after = row->key;
-    TRY(AppliedRecord a, decode_applied_record(row->value));
+  TRY(auto applied_rows, rows_with_prefix(kAppliedPrefix));
+  for (const Row& row : applied_rows) {
+    TRY(AppliedRecord a, decode_applied_record(row.value));
     applied[a.last] = std::move(a);
   }
 
   // Unlinked while open, and nobody has them open any more.
-  after.clear();
-  for (;;) {
-    TRY(auto row, table->next(kOrphanPrefix, after));
-    if (!row) break;
-    after = row->key;
-    TRY(Ino ino, parse_orphan_key(after));
+  TRY(auto orphan_rows, rows_with_prefix(kOrphanPrefix));
+  for (const Row& row : orphan_rows) {
+    TRY(Ino ino, parse_orphan_key(row.key));
     model::Transaction tx(*table, *touched);
     auto inode = model::get_inode(tx, ino);
     if (inode && inode->nlink == 0) TRYV(model::erase_inode(tx, ino, true));
@@ -290,11 +277,13 @@ Result<void> Replica::close() {
 
 Result<std::optional<Bytes>> Replica::get_row(const RowKey& key) { return impl_->table->get(key); }
 
-Result<std::vector<Row>> Replica::rows_with_prefix(std::string_view prefix) {
+Result<std::vector<Row>> Replica::rows_with_prefix(std::string_view prefix) { return impl_->rows_with_prefix(prefix); }
+
+Result<std::vector<Row>> Replica::Impl::rows_with_prefix(std::string_view prefix) const {
   std::vector<Row> out;
   std::string after;
   for (;;) {
-    TRY(auto row, impl_->table->next(prefix, after));
+    TRY(auto row, table->next(prefix, after));
     if (!row) return out;
     after = row->key;
     out.push_back(std::move(*row));

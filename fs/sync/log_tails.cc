@@ -8,16 +8,11 @@ namespace {
 
 constexpr uint8_t kRowVersion = 1;
 
-RowKey clear_key(std::string bytes) {
-  size_t size = bytes.size();
-  return RowKey{std::move(bytes), size};
-}
-
 RowKey tail_key(const LogId& log) { return clear_key(LogTails::kTailPrefix + std::string(as_string(log.view()))); }
 
 RowKey mark_key(const LogId& log, uint64_t number) {
   std::string key = "Sr" + std::string(as_string(log.view()));
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift));
+  append_number(key, number);
   return clear_key(std::move(key));
 }
 

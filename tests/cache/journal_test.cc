@@ -35,8 +35,9 @@ class JournalTest : public CacheTest {
     found_.clear();
     TRY(journal_, Journal::open(path(), volume_, local_, options_));
     Lsn expected = after + 1;
-    return journal_->replay(after, [&](Lsn lsn, BytesView payload) {
+    return journal_->replay(after, [&](Lsn lsn, BytesView payload) -> Result<bool> {
       EXPECT_EQ(lsn, expected++);
+      if (lsn == fail_at_) return fail(Code::kTooNew, "not understood");
       if (lsn == refuse) return false;
       found_[lsn] = std::string(as_string(payload));
       return true;
@@ -77,6 +78,7 @@ class JournalTest : public CacheTest {
   Journal::Options options_;
   std::unique_ptr<Journal> journal_;
   Entries found_, written_;
+  Lsn fail_at_ = 0;  // the entry about which the replay reports an error
 };
 
 TEST_F(JournalTest, EmptyJournal) {
@@ -337,6 +339,21 @@ TEST_F(JournalTest, LaterFormatIsRefused) {
   EXPECT_CODE(Code::kTooNew, try_open());
   journal_.reset();
   EXPECT_EQ(snapshot(), files);
+}
+
+// Who cannot tell whether an entry is good (a newer program's, a disk that cannot be read) must not lose it, nor those behind.
+TEST_F(JournalTest, AnErrorAboutAnEntryChangesNothing) {
+  open();
+  for (int i = 0; i < 5; ++i) add_synced("entry " + std::to_string(i));
+  journal_.reset();
+  const Files before = snapshot();
+  fail_at_ = 3;
+  EXPECT_CODE(Code::kTooNew, try_open());
+  journal_.reset();
+  EXPECT_EQ(snapshot(), before);
+  fail_at_ = 0;
+  open();
+  EXPECT_EQ(found_, written_);
 }
 
 TEST_F(JournalTest, RefusedEntryEndsTheJournal) {

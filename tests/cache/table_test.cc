@@ -13,10 +13,6 @@ namespace {
 
 using namespace test;
 
-RowKey clear_key(std::string bytes) {
-  size_t n = bytes.size();
-  return {std::move(bytes), n};
-}
 RowKey hidden_key(std::string bytes, size_t clear) { return {std::move(bytes), clear}; }
 
 class TableTest : public CacheTest {

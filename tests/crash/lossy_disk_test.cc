@@ -11,14 +11,12 @@
 #include <set>
 
 #include "base/fd.h"
-#include "crypto/random.h"
 #include "fs/replica/replica.h"
 #include "tests/crash/disk_trace.h"
+#include "tests/replica/exchange.h"
 
 namespace coffer {
 namespace {
-
-[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
 
 using model::FileType;
 using model::kRootIno;
@@ -40,21 +38,12 @@ struct History {
   const Content& now(const std::string& path) const { return paths.at(path).back().content; }
 };
 
-struct Keys {
-  VolumeId volume = random_id<VolumeId>();
-  Secret key = Secret::random(32);
-
-  Result<std::unique_ptr<Replica>> open(const std::string& dir) const {
-    Replica::Keys keys;
-    keys.volume = volume;
-    keys.epoch = std::make_unique<EpochKeys>(1, key);
-    keys.local = std::make_unique<LocalKeys>(key, Bytes(32, 3));
-    Replica::Options options;
-    options.device_name = "host";
-    options.commit_every = std::chrono::milliseconds(20);
-    return Replica::open(dir, std::move(keys), options);
-  }
-};
+Result<std::unique_ptr<Replica>> open_replica(const test::TestVolume& volume, const std::string& dir) {
+  Replica::Options options;
+  options.device_name = "host";
+  options.commit_every = std::chrono::milliseconds(20);
+  return volume.open(dir, options);
+}
 
 class Workload {
  public:
@@ -143,39 +132,23 @@ class Workload {
   }
   // A record without a store: packs completed, the record durable and acknowledged.
   void publish() {
-    auto frozen = replica_.freeze();
-    ok(frozen);
-    if (!*frozen) return;
-    std::vector<std::pair<ObjectId, PackPlace>> places;
-    for (const auto& p : (*frozen)->packs) {
-      auto size = replica_.packs().finish(p.id, p.index);
-      ok(size);
-      places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
-    }
-    ok(replica_.packs_uploaded(places));
-    OrderedRecord record;
-    record.stamp = ++stamp_;
-    record.log = log_;
-    record.number = stamp_;
-    random_bytes(record.author.record.bytes);
-    record.author.device = "host";
-    record.changes = (*frozen)->changes;
-    ok(replica_.publish(**frozen, record, "log/x", Bytes(100, 1)));
-    ok(replica_.uploaded("log/x"));
-    if (stamp_ % 2 == 0) ok(replica_.set_stable(stamp_));
+    test::Packs packs;
+    auto record = exchange_.publish(replica_, packs);
+    if (!record) return;
+    if (record->stamp % 2 == 0) ok(replica_.set_stable(record->stamp));
     testing::mark(2 * step_ + 1);  // publish() is durable, and so is everything before it
   }
 
   Replica& replica_;
   std::mt19937 rng_;
-  uint64_t step_ = 0, stamp_ = 0;
-  LogId log_ = random_id<LogId>();
+  uint64_t step_ = 0;
+  test::Exchange exchange_;
 };
 
 // `acknowledged` and `begun`: the last step that a mark says so of.
-void check_image(const Keys& keys, const std::string& dir, const History& history, uint64_t acknowledged,
+void check_image(const test::TestVolume& volume, const std::string& dir, const History& history, uint64_t acknowledged,
                  uint64_t begun) {
-  auto opened = keys.open(dir);
+  auto opened = open_replica(volume, dir);
   if (!opened && acknowledged == 0) return;  // the replica itself was not made durable yet
   ASSERT_TRUE(opened.has_value()) << opened.error().what();
   Replica& replica = **opened;
@@ -229,12 +202,12 @@ TEST(LossyDisk, EveryAcknowledgedStepSurvivesPowerLossAtAnyPoint) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     char name[] = "/dev/shm/coffer-lossy-XXXXXX";
     std::string base = ::mkdtemp(name);
-    Keys keys;
+    test::TestVolume volume;
     History history;
     std::filesystem::create_directories(base + "/live");
     testing::start_trace(base + "/live");
     {
-      auto replica = keys.open(base + "/live");
+      auto replica = open_replica(volume, base + "/live");
       ASSERT_TRUE(replica.has_value()) << replica.error().what();
       ASSERT_TRUE((*replica)->make_root().has_value());
       ASSERT_TRUE((*replica)->sync_all(true).has_value());
@@ -259,7 +232,7 @@ TEST(LossyDisk, EveryAcknowledgedStepSurvivesPowerLossAtAnyPoint) {
                    std::to_string(events.size()));
       std::string image = base + "/image";
       testing::make_crash_image(events, count, rng, image);
-      check_image(keys, image, history, acknowledged, begun);
+      check_image(volume, image, history, acknowledged, begun);
       if (::testing::Test::HasFailure()) {  // leaves the image to look at, with the events that led to it
         std::string text;
         for (size_t k = 0; k < events.size(); ++k)

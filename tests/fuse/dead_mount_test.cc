@@ -17,7 +17,7 @@ namespace coffer {
 namespace {
 
 TEST(DeadMount, IsSeenAndCleared) {
-  TemporaryDirectory directory;
+  TempDir directory;
   EXPECT_FALSE(is_dead_mount(directory.path()));
   EXPECT_FALSE(is_dead_mount(directory.path() + "/nothing"));
   EXPECT_FALSE(clear_dead_mount(directory.path()).has_value());
@@ -49,7 +49,7 @@ TEST(DeadMount, IsSeenAndCleared) {
 }
 
 TEST(DeadMount, OthersAreLeftAlone) {
-  TemporaryDirectory directory;
+  TempDir directory;
   ASSERT_EQ(::mount("none", directory.path().c_str(), "tmpfs", 0, "size=64k"), 0);
   EXPECT_FALSE(is_dead_mount(directory.path()));
   EXPECT_FALSE(clear_dead_mount(directory.path()).has_value());

@@ -15,34 +15,16 @@
 
 namespace coffer {
 
-namespace {
-
-[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
-
-}  // namespace
-
-TemporaryDirectory::TemporaryDirectory() {
-  char name[] = "/tmp/coffer-fuse-XXXXXX";
-  path_ = ::mkdtemp(name);
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-TestVolume::TestVolume() : id_(random_id<VolumeId>()), key_(Secret::random(32)) {}
-
-std::unique_ptr<Replica> TestVolume::open(const std::string& directory, const std::string& device) {
-  Replica::Keys keys;
-  keys.volume = id_;
-  keys.epoch = std::make_unique<EpochKeys>(1, key_);
-  keys.local = std::make_unique<LocalKeys>(key_, Bytes(32, 3));
-  Replica::Options options;
-  options.device_name = device;
-  auto replica = Replica::open(directory, std::move(keys), options);
+std::unique_ptr<Replica> open_replica(const TestVolume& volume, const std::string& directory,
+                                      const std::string& device) {
+  auto replica = volume.open(directory, device);
   EXPECT_TRUE(replica.has_value()) << replica.error().what();
   return std::move(*replica);
+}
+
+test::Exchange& exchange() {
+  static test::Exchange all;
+  return all;
 }
 
 FakeFetcher::~FakeFetcher() {
@@ -135,51 +117,8 @@ void FakeFetcher::answer() {
   }
 }
 
-std::optional<OrderedRecord> publish(Replica& from, Packs& packs) {
-  static uint64_t stamp = 0;
-  static std::map<Replica*, LogId> logs;
-  auto frozen = from.freeze();
-  EXPECT_TRUE(frozen.has_value()) << frozen.error().what();
-  if (!frozen || !*frozen) return std::nullopt;
-  LogId& log = logs[&from];
-  if (log.is_zero()) log = random_id<LogId>();
-  OrderedRecord record;
-  record.stamp = ++stamp;
-  record.log = log;
-  record.number = stamp;
-  random_bytes(record.author.record.bytes);
-  record.author.device = "from";
-  record.author.when = {1'700'000'000'000'000'000};
-  record.changes = (*frozen)->changes;
-  std::vector<std::pair<ObjectId, PackPlace>> places;
-  for (const auto& p : (*frozen)->packs) {
-    auto size = from.packs().finish(p.id, p.index);
-    EXPECT_TRUE(size.has_value()) << size.error().what();
-    auto bytes = from.packs().bytes(p.id, *size);
-    EXPECT_TRUE(bytes.has_value());
-    packs.emplace_back(p.id, *bytes);
-    places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
-  }
-  EXPECT_TRUE(from.packs_uploaded(places).has_value());
-  auto published = from.publish(**frozen, record, "log/x", Bytes{1, 2, 3});
-  EXPECT_TRUE(published.has_value()) << published.error().what();
-  EXPECT_TRUE(from.uploaded("log/x").has_value());
-  return record;
-}
-
-void receive(Replica& to, const OrderedRecord& record, const Packs& packs, bool with_packs) {
-  std::vector<std::pair<ObjectId, PackPlace>> places;
-  for (const auto& [id, bytes] : packs) {
-    places.emplace_back(id, PackPlace{"obj/" + id.str(), 0, bytes.size()});
-    if (!with_packs) continue;
-    EXPECT_TRUE(to.packs().store_range(id, 0, bytes).has_value());
-  }
-  auto applied = to.apply(std::span(&record, 1), places, {});
-  EXPECT_TRUE(applied.has_value()) << applied.error().what();
-}
-
 Mounted::Mounted(const std::function<void(MountOptions&)>& change) : change_(change) {
-  replica_ = volume_.open(state_.path(), "here");
+  replica_ = open_replica(volume_, state_.path(), "here");
   EXPECT_TRUE(replica_->make_root().has_value());
   start();
 }
@@ -217,7 +156,7 @@ void Mounted::remount() {
   stop();
   EXPECT_TRUE(replica_->close().has_value());
   replica_.reset();
-  replica_ = volume_.open(state_.path(), "here");
+  replica_ = open_replica(volume_, state_.path(), "here");
   start();
 }
 
@@ -241,17 +180,17 @@ uint64_t Mounted::waiting_calls() const {
 
 std::unique_ptr<Replica> Mounted::another_machine(const std::string& directory) {
   Packs packs;
-  auto record = publish(*replica_, packs);
-  auto other = volume_.open(directory, "there");
-  if (record) receive(*other, *record, packs);
+  auto record = exchange().publish(*replica_, packs);
+  auto other = open_replica(volume_, directory, "there");
+  if (record) test::Exchange::receive(*other, *record, packs);
   return other;
 }
 
 void Mounted::news_from(Replica& other, bool with_packs) {
   Packs packs;
-  auto record = publish(other, packs);
+  auto record = exchange().publish(other, packs);
   ASSERT_TRUE(record.has_value());
-  receive(*replica_, *record, packs, with_packs);
+  test::Exchange::receive(*replica_, *record, packs, with_packs);
   if (!with_packs) fetcher_.serve(*replica_, std::move(packs));
 }
 

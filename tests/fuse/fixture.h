@@ -14,33 +14,14 @@
 #include "base/fd.h"
 #include "base/mutex.h"
 #include "fs/fuse/mount.h"
+#include "tests/cache/fixture.h"
+#include "tests/replica/exchange.h"
 
 namespace coffer {
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-// One key; replicas opened with the same one belong to the same volume.
-class TestVolume {
- public:
-  TestVolume();
-  std::unique_ptr<Replica> open(const std::string& directory, const std::string& device);
-
- private:
-  VolumeId id_;
-  Secret key_;
-};
-
-using Packs = std::vector<std::pair<ObjectId, Bytes>>;
+using test::Packs;
+using test::TempDir;
+using test::TestVolume;
 
 // A store whose bytes come when the test says so. Thread-safe.
 class FakeFetcher : public Fetcher {
@@ -71,10 +52,12 @@ class FakeFetcher : public Fetcher {
   std::vector<std::thread> answering_ GUARDED_BY(mutex_);
 };
 
-// What one replica has pending, as a record of its log, and the packs that it needs; nullopt: nothing.
-std::optional<OrderedRecord> publish(Replica& from, Packs& packs);
-// Applies it; the packs' places are known afterwards, their bytes are here only `with_packs`.
-void receive(Replica& to, const OrderedRecord& record, const Packs& packs, bool with_packs = true);
+// Opens a replica of the volume, which must work.
+std::unique_ptr<Replica> open_replica(const TestVolume& volume, const std::string& directory,
+                                      const std::string& device);
+
+// One order for all replicas of the program.
+test::Exchange& exchange();
 
 // A fresh volume with an empty root, mounted on a directory until the end of the test.
 class Mounted {
@@ -105,7 +88,7 @@ class Mounted {
   void stop();
 
   std::function<void(MountOptions&)> change_;
-  TemporaryDirectory state_, directory_;
+  TempDir state_, directory_;
   TestVolume volume_;
   FakeFetcher fetcher_;
   std::unique_ptr<Replica> replica_;

@@ -53,7 +53,7 @@ class FakeKernel : public KernelCaches {
 class InvalidatorTest : public testing::Test {
  protected:
   void SetUp() override {
-    replica_ = volume_.open(state_.path(), "here");
+    replica_ = open_replica(volume_, state_.path(), "here");
     ASSERT_TRUE(replica_->make_root().has_value());
   }
   // Made, and known to the kernel.
@@ -66,7 +66,7 @@ class InvalidatorTest : public testing::Test {
   Ino directory(Ino dir, const std::string& name) { return make(dir, name, model::FileType::kDirectory); }
   Ino file(Ino dir, const std::string& name) { return make(dir, name, model::FileType::kRegular); }
 
-  TemporaryDirectory state_;
+  TempDir state_;
   TestVolume volume_;
   std::unique_ptr<Replica> replica_;
   std::shared_ptr<Nodes> nodes_ = std::make_shared<Nodes>();

@@ -48,7 +48,7 @@ class News : public testing::Test {
     return out;
   }
 
-  TemporaryDirectory other_state_;
+  TempDir other_state_;
   Mounted m_;
   std::unique_ptr<Replica> other_;
 };
@@ -209,8 +209,8 @@ TEST_F(News, AbsentBytesWithoutAStore) {
   make("f", "text");
   make("g", "text");
   Packs packs;
-  auto record = publish(*other_, packs);
-  receive(m_.replica(), *record, packs, false);
+  auto record = exchange().publish(*other_, packs);
+  test::Exchange::receive(m_.replica(), *record, packs, false);
   ASSERT_TRUE(eventually([&] { return exists("f") && exists("g"); }));
   m_.fetcher().fail(Code::kUnavailable);
   char c;
@@ -234,8 +234,8 @@ TEST_F(News, StalledReadersStallNobodyElse) {
   Bytes data = pattern(2, 300'000);
   for (int i = 0; i < kReaders; ++i) make("absent" + std::to_string(i), as_string(data));
   Packs packs;
-  auto record = publish(*other_, packs);
-  receive(m_.replica(), *record, packs, false);
+  auto record = exchange().publish(*other_, packs);
+  test::Exchange::receive(m_.replica(), *record, packs, false);
   ASSERT_TRUE(eventually([&] { return exists("absent0"); }));
   std::vector<pid_t> readers;
   for (int i = 0; i < kReaders; ++i) {

@@ -1,58 +1,25 @@
 #include "fs/replica/replica.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <random>
 #include <thread>
 
 #include "base/failpoint.h"
 #include "crypto/random.h"
 #include "fs/model/invariants.h"
+#include "tests/cache/fixture.h"
+#include "tests/replica/exchange.h"
 
 namespace coffer {
 namespace {
 
-[[maybe_unused]] const bool crypto_ready = crypto_init().has_value();
-
 using model::FileType;
 using model::kRootIno;
-
-#define ASSERT_OK(expr)                                               \
-  do {                                                                \
-    auto&& assert_ok_ = (expr);                                       \
-    ASSERT_TRUE(assert_ok_.has_value()) << assert_ok_.error().what(); \
-  } while (0)
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    char name[] = "/tmp/coffer-replica-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-// One volume; any number of replicas of it.
-struct Volume {
-  VolumeId id = random_id<VolumeId>();
-  Secret key = Secret::random(32);
-
-  Result<std::unique_ptr<Replica>> open(const std::string& dir, const std::string& name = "host") {
-    Replica::Keys keys;
-    keys.volume = id;
-    keys.epoch = std::make_unique<EpochKeys>(1, key);
-    keys.local = std::make_unique<LocalKeys>(key, Bytes(32, 3));
-    Replica::Options options;
-    options.device_name = name;
-    return Replica::open(dir, std::move(keys), options);
-  }
-};
+using test::Exchange;
+using test::Packs;
+using test::TempDir;
+using test::TestVolume;
 
 Bytes random_content(std::mt19937_64& rng, size_t size) {
   Bytes out(size);
@@ -79,53 +46,6 @@ Ino make_file(Replica& replica, Ino dir, const std::string& name) {
   return node ? node->ino : 0;
 }
 
-// Publishes everything pending of `from` as the record `number` of its log and applies it to `to`, packs by hand: what the
-// synchronizer does, without a store.
-struct Exchange {
-  uint64_t stamp = 0;
-  std::map<Replica*, std::pair<LogId, uint64_t>> logs;
-
-  std::optional<OrderedRecord> publish(Replica& from, std::vector<std::pair<ObjectId, Bytes>>& packs) {
-    auto frozen = from.freeze();
-    EXPECT_TRUE(frozen.has_value()) << frozen.error().what();
-    if (!frozen || !*frozen) return std::nullopt;
-    auto& log = logs[&from];
-    if (log.first.is_zero()) log.first = random_id<LogId>();
-    OrderedRecord record;
-    record.stamp = ++stamp;
-    record.log = log.first;
-    record.number = ++log.second;
-    random_bytes(record.author.record.bytes);
-    record.author.device = "from";
-    record.author.when = {1'700'000'000'000'000'000};
-    record.changes = (*frozen)->changes;
-    std::vector<std::pair<ObjectId, PackPlace>> places;
-    for (const auto& p : (*frozen)->packs) {
-      auto size = from.packs().finish(p.id, p.index);
-      EXPECT_TRUE(size.has_value()) << size.error().what();
-      auto bytes = from.packs().bytes(p.id, *size);
-      EXPECT_TRUE(bytes.has_value());
-      packs.emplace_back(p.id, *bytes);
-      places.emplace_back(p.id, PackPlace{"obj/" + p.id.str(), 0, *size});
-    }
-    EXPECT_TRUE(from.packs_uploaded(places).has_value());
-    auto published = from.publish(**frozen, record, "log/x", Bytes{1, 2, 3});
-    EXPECT_TRUE(published.has_value()) << published.error().what();
-    EXPECT_TRUE(from.uploaded("log/x").has_value());
-    return record;
-  }
-
-  static void receive(Replica& to, const OrderedRecord& record, const std::vector<std::pair<ObjectId, Bytes>>& packs) {
-    std::vector<std::pair<ObjectId, PackPlace>> places;
-    for (const auto& [id, bytes] : packs) {
-      places.emplace_back(id, PackPlace{"obj/" + id.str(), 0, bytes.size()});
-      EXPECT_TRUE(to.packs().store_range(id, 0, bytes).has_value());
-    }
-    auto applied = to.apply(std::span(&record, 1), places, {});
-    EXPECT_TRUE(applied.has_value()) << applied.error().what();
-  }
-};
-
 void expect_sound(Replica& replica) {
   auto faults = replica.find_faults();
   ASSERT_OK(faults);
@@ -133,8 +53,8 @@ void expect_sound(Replica& replica) {
 }
 
 TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   std::mt19937_64 rng(1);
   Bytes big = random_content(rng, 3'000'000), small = random_content(rng, 10);
   {
@@ -161,8 +81,8 @@ TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
 }
 
 TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   std::mt19937_64 rng(7);
   std::unique_ptr<Replica> replica;
   auto reopen = [&] {
@@ -211,13 +131,13 @@ TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
 }
 
 TEST(Replica, WhatIsMadeAndRemovedBeforeItIsPublishedLeavesNothing) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   auto replica = volume.open(dir.path());
   ASSERT_OK(replica);
   ASSERT_OK((*replica)->make_root());
   Exchange exchange;
-  std::vector<std::pair<ObjectId, Bytes>> packs;
+  Packs packs;
   exchange.publish(**replica, packs);  // the root
   Ino ino = make_file(**replica, kRootIno, "short-lived");
   ASSERT_OK((*replica)->write(ino, 0, Bytes(100'000, 1), false));
@@ -235,8 +155,8 @@ TEST(Replica, WhatIsMadeAndRemovedBeforeItIsPublishedLeavesNothing) {
 }
 
 TEST(Replica, AnUnlinkedOpenFileLivesUntilForgotten) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   Ino ino;
   {
     auto replica = volume.open(dir.path());
@@ -258,8 +178,8 @@ TEST(Replica, AnUnlinkedOpenFileLivesUntilForgotten) {
 }
 
 TEST(Replica, ASecondReplicaFollows) {
-  TemporaryDirectory dir_a, dir_b;
-  Volume volume;
+  TempDir dir_a, dir_b;
+  TestVolume volume;
   auto a = volume.open(dir_a.path(), "a"), b = volume.open(dir_b.path(), "b");
   ASSERT_OK(a);
   ASSERT_OK(b);
@@ -271,7 +191,7 @@ TEST(Replica, ASecondReplicaFollows) {
   ASSERT_OK((*a)->write(ino, 0, content, false));
   ASSERT_OK((*a)->make(kRootIno, "d", {FileType::kDirectory, 0755, 0, 0, 0, ""}));
   for (int round = 0; round < 3; ++round) {
-    std::vector<std::pair<ObjectId, Bytes>> packs;
+    Packs packs;
     auto record = exchange.publish(**a, packs);
     ASSERT_TRUE(record.has_value());
     Exchange::receive(**b, *record, packs);
@@ -286,8 +206,8 @@ TEST(Replica, ASecondReplicaFollows) {
 }
 
 TEST(Replica, ChangesOnBothSidesLoseNeither) {
-  TemporaryDirectory dir_a, dir_b;
-  Volume volume;
+  TempDir dir_a, dir_b;
+  TestVolume volume;
   auto a = volume.open(dir_a.path(), "a"), b = volume.open(dir_b.path(), "b");
   ASSERT_OK(a);
   ASSERT_OK(b);
@@ -295,7 +215,7 @@ TEST(Replica, ChangesOnBothSidesLoseNeither) {
   Ino ino = make_file(**a, kRootIno, "f.txt");
   ASSERT_OK((*a)->write(ino, 0, Bytes(100, 'o'), false));
   Exchange exchange;
-  std::vector<std::pair<ObjectId, Bytes>> packs;
+  Packs packs;
   auto first = exchange.publish(**a, packs);
   ASSERT_TRUE(first.has_value());
   Exchange::receive(**b, *first, packs);
@@ -331,8 +251,8 @@ TEST(Replica, ChangesOnBothSidesLoseNeither) {
 }
 
 TEST(Replica, AFullDiskRefusesAndLosesNothing) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   auto replica = volume.open(dir.path());
   ASSERT_OK(replica);
   ASSERT_OK((*replica)->make_root());
@@ -348,8 +268,8 @@ TEST(Replica, AFullDiskRefusesAndLosesNothing) {
 }
 
 TEST(Replica, ManyThreadsAtOnce) {
-  TemporaryDirectory dir;
-  Volume volume;
+  TempDir dir;
+  TestVolume volume;
   auto opened = volume.open(dir.path());
   ASSERT_OK(opened);
   Replica& replica = **opened;
