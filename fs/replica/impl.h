@@ -138,7 +138,20 @@ struct Replica::Impl {
   Result<void> change_contents(Ino ino, Op&& op);
 
   // --- publishing.cc
+  struct Cut {
+    Frozen frozen;
+    std::vector<ObjectId> closed;  // packs that were closed when it was cut
+    bool all_known = false;        // what lives in `closed` is named by `frozen`, and by nothing else
+  };
+  // Seals what is written, cuts off what is pending, and describes it; nullopt: nothing is.
+  Result<std::optional<Cut>> cut();
   Result<std::vector<Frozen::Pack>> packs_for(const model::ChangeSet& set, const ReadRows& rows);
+
+  // --- rewriting.cc
+  std::set<ObjectId> sparse_packs(const Frozen& frozen);
+  // Seals what `set` needs of these packs anew. When it fails, some of it has been.
+  Result<void> rewrite(const model::ChangeSet& set, const std::set<ObjectId>& sparse);
+  Result<void> move_extent(Ino ino, const model::Extent& old, const FrameRef& frame);
 };
 
 }  // namespace coffer

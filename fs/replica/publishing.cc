@@ -1,6 +1,7 @@
 // Cutting off what is pending, describing it, and keeping the sealed record until the store has it.
 #include <algorithm>
 
+#include "base/log.h"
 #include "fs/model/diff.h"
 #include "fs/replica/impl.h"
 
@@ -90,45 +91,57 @@ Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSe
   return out;
 }
 
-Result<std::optional<Frozen>> Replica::freeze() {
-  Impl& r = *impl_;
-  TRYV(r.seal_everything());
-  Frozen frozen;
-  bool may_drop;
-  std::vector<ObjectId> before_cut;
+Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
+  TRYV(seal_everything());
+  Cut out;
   {
-    ExclusiveLock generation(r.freeze);
-    ExclusiveLock lock(r.state);
-    if (r.touched->size() > 0) {
-      ReplicaState next{r.generations.first_pending, r.generations.open + 1};
+    ExclusiveLock generation(freeze);
+    ExclusiveLock lock(state);
+    if (touched->size() > 0) {
+      ReplicaState next{generations.first_pending, generations.open + 1};
       RowPut put{state_key(), encode(next)};
-      r.commit(std::span(&put, 1));
-      r.generations = next;
-      r.touched.emplace(next.open);
+      commit(std::span(&put, 1));
+      generations = next;
+      touched.emplace(next.open);
     }
-    r.pending_told = false;
+    pending_told = false;
     // What is unlinked and still open may be read from a pack that nothing pending names; and the packs of a record that is
     // still on its way belong to it.
-    TRY(auto outgoing_row, r.table->get(outgoing_key()));
-    may_drop = r.orphans.empty() && !outgoing_row;
-    std::vector<std::pair<ObjectId, uint64_t>> closed;
-    for (const ObjectId& id : r.packs->rotate()) {
-      auto size = r.packs->size(id);
-      closed.emplace_back(id, size ? *size : 0);
+    TRY(auto outgoing_row, table->get(outgoing_key()));
+    out.all_known = orphans.empty() && !outgoing_row;
+    std::vector<std::pair<ObjectId, uint64_t>> rotated;
+    for (const ObjectId& id : packs->rotate()) {
+      auto size = packs->size(id);
+      rotated.emplace_back(id, size ? *size : 0);
     }
-    MutexLock unsent_lock(r.unsent_mutex);
-    r.unsent.insert(closed.begin(), closed.end());
-    for (const auto& [id, size] : r.unsent) before_cut.push_back(id);
-    frozen.first = r.generations.first_pending;
-    frozen.last = r.generations.open - 1;
+    MutexLock unsent_lock(unsent_mutex);
+    unsent.insert(rotated.begin(), rotated.end());
+    for (const auto& [id, size] : unsent) out.closed.push_back(id);
+    out.frozen.first = generations.first_pending;
+    out.frozen.last = generations.open - 1;
   }
-  if (frozen.first > frozen.last) return std::optional<Frozen>();
-  FrozenRows rows(r.state, *r.table, r.touched);
-  TRY(frozen.changes, model::diff(rows, frozen.first, frozen.last, nullptr));
-  TRY(frozen.packs, r.packs_for(frozen.changes, rows));
+  if (out.frozen.first > out.frozen.last) return std::nullopt;
+  FrozenRows rows(state, *table, touched);
+  TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
+  TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
+  return out;
+}
+
+Result<std::optional<Frozen>> Replica::freeze() {
+  Impl& r = *impl_;
+  TRY(auto cut, r.cut());
+  if (!cut) return std::optional<Frozen>();
+  if (auto sparse = r.sparse_packs(cut->frozen); !sparse.empty()) {
+    // It saves room and time; what cannot be rewritten is uploaded as it is.
+    if (auto rewritten = r.rewrite(cut->frozen.changes, sparse); !rewritten)
+      log_line(LogLevel::kWarning, "cannot rewrite a pack that is mostly dead: " + rewritten.error().what());
+    TRY(cut, r.cut());
+    if (!cut) return std::optional<Frozen>();
+  }
+  Frozen& frozen = cut->frozen;
   // Packs that nothing pending refers to any more go without ever having been uploaded.
-  if (may_drop) {
-    for (const ObjectId& id : before_cut) {
+  if (cut->all_known) {
+    for (const ObjectId& id : cut->closed) {
       bool needed =
           std::any_of(frozen.packs.begin(), frozen.packs.end(), [&](const Frozen::Pack& p) { return p.id == id; });
       if (needed) continue;
@@ -138,20 +151,18 @@ Result<std::optional<Frozen>> Replica::freeze() {
       r.dead.emplace_back(died, id);
     }
   }
-  if (frozen.changes.empty()) {
-    // It came to nothing: the generations go, and their history with them.
-    ExclusiveLock lock(r.state);
-    if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
-    model::PlainTransaction tx(*r.table);
-    for (Generation g = frozen.first; g <= frozen.last; ++g) TRYV(model::drop_history(tx, g));
-    ReplicaState next{frozen.last + 1, r.generations.open};
-    tx.put(state_key(), encode(next));
-    auto puts = tx.take();
-    r.commit(puts);
-    r.generations = next;
-    return std::optional<Frozen>();
-  }
-  return std::optional(std::move(frozen));
+  if (!frozen.changes.empty()) return std::optional(std::move(frozen));
+  // It came to nothing: the generations go, and their history with them.
+  ExclusiveLock lock(r.state);
+  if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
+  model::PlainTransaction tx(*r.table);
+  for (Generation g = frozen.first; g <= frozen.last; ++g) TRYV(model::drop_history(tx, g));
+  ReplicaState next{frozen.last + 1, r.generations.open};
+  tx.put(state_key(), encode(next));
+  auto puts = tx.take();
+  r.commit(puts);
+  r.generations = next;
+  return std::optional<Frozen>();
 }
 
 Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key,

@@ -154,6 +154,73 @@ TEST(Replica, WhatIsMadeAndRemovedBeforeItIsPublishedLeavesNothing) {
   }
 }
 
+// Of what was overwritten before it was published, little is uploaded: at most a quarter of a pack is dead.
+TEST(Replica, PacksThatAreMostlyDeadAreRewritten) {
+  TempDir dir, other_dir;
+  TestVolume volume;
+  auto replica = volume.open(dir.path()), other = volume.open(other_dir.path());
+  ASSERT_OK(replica);
+  ASSERT_OK(other);
+  ASSERT_OK((*replica)->make_root());
+  Exchange exchange;
+  Packs packs;
+  Exchange::receive(**other, *exchange.publish(**replica, packs), packs);
+
+  std::mt19937_64 rng(7);
+  Ino often = make_file(**replica, kRootIno, "often"), cut = make_file(**replica, kRootIno, "cut");
+  Bytes content;
+  for (int round = 0; round < 5; ++round) {
+    content = random_content(rng, 300'000);
+    ASSERT_OK((*replica)->write(often, 0, content, false));
+    ASSERT_OK((*replica)->sync_file(often));
+  }
+  Bytes other_content = random_content(rng, 200'000);
+  ASSERT_OK((*replica)->write(cut, 0, other_content, false));
+  ASSERT_OK((*replica)->sync_file(cut));
+  // Leaves parts of frames, in the middle and at the end.
+  ASSERT_OK((*replica)->punch_hole(cut, 10'000, 100'000));
+  std::fill(other_content.begin() + 10'000, other_content.begin() + 110'000, 0);
+  ASSERT_OK((*replica)->truncate(cut, 150'000));
+  other_content.resize(150'000);
+
+  auto before = (*replica)->attributes(cut);
+  auto frozen = (*replica)->freeze();
+  ASSERT_OK(frozen);
+  ASSERT_TRUE(frozen->has_value());
+  uint64_t size = 0;
+  for (const Frozen::Pack& pack : (*frozen)->packs) {
+    auto bytes = (*replica)->packs().size(pack.id);
+    ASSERT_OK(bytes);
+    size += *bytes;
+  }
+  EXPECT_LT(size, 360'000u);
+  auto after = (*replica)->attributes(cut);
+  ASSERT_OK(before);
+  ASSERT_OK(after);
+  EXPECT_EQ(after->version, before->version);
+  EXPECT_EQ(after->mtime, before->mtime);
+  EXPECT_EQ(after->ctime, before->ctime);
+
+  packs.clear();
+  Exchange::receive(**other, *exchange.publish(**replica, packs), packs);
+  for (Replica* r : {replica->get(), other->get()}) {
+    auto read = read_all(*r, often);
+    ASSERT_OK(read);
+    EXPECT_TRUE(*read == content);
+    read = read_all(*r, cut);
+    ASSERT_OK(read);
+    EXPECT_TRUE(*read == other_content);
+    expect_sound(*r);
+  }
+  // What was dead is gone after the next commit, and a reopened replica has all.
+  replica->reset();
+  replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  auto read = read_all(**replica, often);
+  ASSERT_OK(read);
+  EXPECT_TRUE(*read == content);
+}
+
 TEST(Replica, AnUnlinkedOpenFileLivesUntilForgotten) {
   TempDir dir;
   TestVolume volume;

@@ -115,7 +115,9 @@ TEST_F(SynchronizerTest, ASmallChangeCostsThreeRequests) {
   slow.publish_after = slow.publish_within = seconds(10);
   slow.poll_active = slow.poll_idle = seconds(100);
   auto a = device("a", slow);
-  a->write("big", noise(8 << 20, 1));
+  const uint64_t mebibytes = std::getenv("COFFER_TEST_FULL") ? 1024 : 8;
+  const Bytes mebibyte = noise(1 << 20, 1);
+  for (uint64_t m = 0; m < mebibytes; ++m) a->write("big", mebibyte, m << 20);
   a->must_sync();
   StoreCounters before = a->counters();
   a->write("big", noise(4096, 2), 3 << 20);
@@ -149,6 +151,25 @@ TEST_F(SynchronizerTest, ManySmallFilesMakeFewObjects) {
   EXPECT_LE(memory_->object_count(), 20u);
   auto b = device("b");
   expect_equal({a.get(), b.get()});
+}
+
+// The figures that are promised, with the intervals that people have.
+TEST_F(SynchronizerTest, AHundredThousandSmallFilesMakeUnderAHundredObjects) {
+  const bool full = std::getenv("COFFER_TEST_FULL") != nullptr;
+  SyncOptions usual;
+  usual.poll_active = usual.poll_idle = seconds(1000);
+  auto a = device("a", usual);
+  a->must_sync();
+  StoreCounters before = a->counters();
+  for (int d = 0; d < (full ? 1000 : 100); ++d) {
+    a->mkdir("d" + std::to_string(d));
+    for (int f = 0; f < 100; ++f)
+      a->write("d" + std::to_string(d) + "/f" + std::to_string(f), noise(1024, static_cast<uint64_t>(d * 100 + f)));
+  }
+  a->must_sync();
+  StoreCounters after = a->counters();
+  EXPECT_LT(after.put - before.put, 100u);
+  EXPECT_LT(memory_->object_count(), 100u);
 }
 
 TEST_F(SynchronizerTest, BothWriteAtOnce) {
