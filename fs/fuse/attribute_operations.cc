@@ -92,17 +92,18 @@ Result<void> kill_privileges(FileSystem& fs, Ino ino) {
 }
 
 Result<AttributesReply> getattr(FileSystem& fs, fuse_req_t, fuse_ino_t id, fuse_file_info*) {
-  Ino ino = fs.nodes.resolve(id).ino;
-  TRY(model::Inode inode, fs.replica.attributes(ino));
-  return AttributesReply{to_stat(ino, inode, fs.options)};
+  auto node = fs.nodes.resolve(id);
+  TRY(model::Inode inode, fs.replica.attributes(node.ino));
+  return AttributesReply{to_stat(node.number, inode, fs.options)};
 }
 
 Result<AttributesReply> setattr(FileSystem& fs, fuse_req_t, fuse_ino_t id, struct stat* wanted, int which,
                                 fuse_file_info*) {
-  auto [ino, superseded] = fs.nodes.resolve(id);
+  auto hold = fs.replica.hold_news();
+  auto [ino, number, superseded] = fs.nodes.resolve(id);
   TRY(model::SetAttributes change, requested(fs, ino, *wanted, which, !superseded));
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    if (superseded) return fail(Code::kStale, "the file was changed elsewhere");
+    TRY(ino, fs.writable(id));
     if (wanted->st_size < 0) return fail(Code::kInvalid, "size");
     if (request_kills_privileges()) TRYV(kill_privileges(fs, ino));
     TRYV(fs.replica.truncate(ino, static_cast<uint64_t>(wanted->st_size)));
@@ -114,7 +115,7 @@ Result<AttributesReply> setattr(FileSystem& fs, fuse_req_t, fuse_ino_t id, struc
   } else {
     TRY(inode, fs.replica.attributes(ino));
   }
-  return AttributesReply{to_stat(ino, inode, fs.options)};
+  return AttributesReply{to_stat(number, inode, fs.options)};
 }
 
 Result<SpaceReply> statfs(FileSystem& fs, fuse_req_t, fuse_ino_t) {

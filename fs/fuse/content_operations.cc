@@ -13,13 +13,6 @@ namespace coffer::fuse {
 
 namespace {
 
-// Whoever holds a file that news has changed keeps what the kernel has cached of it; more of that version cannot be had.
-Result<Ino> contents_of(FileSystem& fs, fuse_ino_t id) {
-  auto [ino, superseded] = fs.nodes.resolve(id);
-  if (superseded) return fail(Code::kStale, "the file was changed elsewhere");
-  return ino;
-}
-
 // Everything is durable here; under fsync=remote, the store is still to be waited for.
 Result<Later> synced(FileSystem& fs, fuse_req_t req) {
   if (fs.remote_syncs)
@@ -38,22 +31,26 @@ Result<OpenReply> open(FileSystem& fs, fuse_req_t, fuse_ino_t, fuse_file_info* f
 }
 
 Result<Later> read(FileSystem& fs, fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, fuse_file_info*) {
-  TRY(Ino ino, contents_of(fs, id));
   size = std::min(size, ReadBuffers::kSize);
   auto buffer = fs.buffers.take();
   auto from = static_cast<uint64_t>(offset);
-  TRY(Replica::ReadOutcome outcome, fs.replica.read(ino, from, MutableBytes(buffer.data(), size)));
+  auto read_here = [&] {
+    auto hold = fs.replica.hold_news();
+    return fs.replica.read(fs.nodes.resolve(id).ino, from, MutableBytes(buffer.data(), size));
+  };
+  TRY(Replica::ReadOutcome outcome, read_here());
   if (outcome.missing.empty())
     send(fs, req, ReadReply{std::move(buffer), outcome.bytes});
   else
-    fs.parked.park(req, ino, from, size, std::move(outcome.missing));
+    fs.parked.park(req, id, from, size, std::move(outcome.missing));
   return Later{};
 }
 
 Result<WrittenReply> write(FileSystem& fs, fuse_req_t, fuse_ino_t id, const char* data, size_t size, off_t offset,
                            fuse_file_info*) {
   ActiveWrites::Scope active(fs.active_writes);
-  TRY(Ino ino, contents_of(fs, id));
+  auto hold = fs.replica.hold_news();
+  TRY(Ino ino, fs.writable(id));
   if (request_kills_privileges()) TRYV(kill_privileges(fs, ino));
   BytesView bytes(reinterpret_cast<const uint8_t*>(data), size);
   TRYV(fs.replica.write(ino, static_cast<uint64_t>(offset), bytes, fs.writeback));
@@ -75,7 +72,8 @@ Result<Done> fallocate(FileSystem& fs, fuse_req_t, fuse_ino_t id, int mode, off_
   constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
   if ((mode & ~kKnown) != 0) return fail(Code::kUnsupported, "fallocate mode");
   if (offset < 0 || length <= 0) return fail(Code::kInvalid, "fallocate range");
-  TRY(Ino ino, contents_of(fs, id));
+  auto hold = fs.replica.hold_news();
+  TRY(Ino ino, fs.writable(id));
   auto from = static_cast<uint64_t>(offset), count = static_cast<uint64_t>(length);
   if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) TRYV(fs.replica.punch_hole(ino, from, count));
   if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRYV(fs.replica.allocate(ino, from, count));
@@ -83,13 +81,16 @@ Result<Done> fallocate(FileSystem& fs, fuse_req_t, fuse_ino_t id, int mode, off_
 }
 
 Result<Later> lseek(FileSystem& fs, fuse_req_t req, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
-  TRY(Ino ino, contents_of(fs, id));
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(Code::kInvalid, "lseek whence");
   // The kernel does not write back first, and we do not know of what it has not written yet: data would seem a hole.
-  fs.helpers.add(req, [&fs, ino, id, offset, whence](Deferred& request) {
+  fs.helpers.add(req, [&fs, id, offset, whence](Deferred& request) {
     auto from = static_cast<uint64_t>(offset);
     fs.kernel->write_back(id, from);
-    auto found = whence == SEEK_DATA ? fs.replica.seek_data(ino, from) : fs.replica.seek_hole(ino, from);
+    auto found = [&] {
+      auto hold = fs.replica.hold_news();
+      Ino ino = fs.nodes.resolve(id).ino;
+      return whence == SEEK_DATA ? fs.replica.seek_data(ino, from) : fs.replica.seek_hole(ino, from);
+    }();
     if (!request.claim()) return;
     if (found)
       send(fs, request.request(), OffsetReply{static_cast<off_t>(*found)});

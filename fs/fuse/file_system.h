@@ -37,13 +37,23 @@ struct FileSystem {
   UpcallMeter meter;
   ReadBuffers buffers;
   ActiveWrites active_writes;
-  ParkedReads parked{replica, fetcher, buffers, meter};
+  ParkedReads parked{replica, nodes, fetcher, buffers, meter};
   Helpers helpers;
   std::optional<BatchedSyncs> remote_syncs;  // under fsync=remote
 
   // The kernel took `count` lookups of a node id back, or never got them.
   void release(NodeId id, uint64_t count) {
     if (auto ino = nodes.release(id, count)) replica.forget(*ino);
+  }
+  // The inode whose contents are to be changed when somebody changes what he knows by this node id. Under hold_news().
+  Result<Ino> writable(NodeId id) {
+    Ino ino = nodes.resolve(id).ino;
+    TRY(Ino now, replica.writable(ino));
+    if (now != ino) {
+      nodes.rebind(ino, now);
+      replica.forget(ino);
+    }
+    return now;
   }
   // An inode lost its last link.
   void unlinked(const model::Unlinked& what) {

@@ -24,8 +24,6 @@ void Invalidator::stop() {
 }
 
 void Invalidator::push(const model::Touch& touch) {
-  // All node ids first: from here on nobody looks up a mixture.
-  for (Ino ino : touch.contents) nodes_->supersede(ino);
   for (const model::Name& name : touch.names) queue_name(name);
   for (Ino ino : touch.contents) queue_contents(ino);
   for (Ino ino : touch.attributes) queue_attributes(ino);

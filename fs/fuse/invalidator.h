@@ -30,7 +30,7 @@ class Invalidator {
   // What is queued is dropped; waits for what is under way. Idempotent.
   void stop();
 
-  // The state has changed already. Supersedes node ids, and queues what the kernel is to be told. Called without locks.
+  // The state has changed already, and node ids are superseded. Queues what the kernel is to be told. Called without locks.
   void push(const model::Touch& touch);
   // Waits until everything pushed before has been told.
   void drain();

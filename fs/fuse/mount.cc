@@ -5,6 +5,8 @@
 
 namespace coffer {
 
+using model::Ino;
+
 struct Mount::Impl {
   explicit Impl(Replica& replica, Fetcher& fetcher, MountOptions options) : fs(replica, fetcher, std::move(options)) {}
   ~Impl() {
@@ -23,6 +25,11 @@ Result<std::unique_ptr<Mount>> Mount::mount(Replica& replica, Fetcher& fetcher, 
   impl->invalidator = std::make_shared<fuse::Invalidator>(replica, impl->fs.shared_nodes, *impl->session);
   replica.on_touch([weak = std::weak_ptr(impl->invalidator)](const model::Touch& touch) {
     if (auto invalidator = weak.lock()) invalidator->push(touch);
+  });
+  replica.on_supersede([weak = std::weak_ptr(impl->invalidator), nodes = impl->fs.shared_nodes](Ino ino, Ino keeper) {
+    if (weak.expired() || !nodes->supersede(ino, keeper)) return false;
+    if (keeper != ino) nodes->mark_unlinked(keeper);  // release() tells of it, and nobody minds when it has a name
+    return true;
   });
   return std::unique_ptr<Mount>(new Mount(std::move(impl)));
 }

@@ -16,10 +16,12 @@ bool Nodes::counted(NodeId id) const {
   return shard.lookups.contains(id);
 }
 
+// 0: acquire() will make one.
 NodeId Nodes::current(Ino ino) const {
   auto it = renumbered_.find(ino);
   if (it != renumbered_.end()) return it->second.current;
-  return ino < kFirstAlias ? ino : 0;  // 0: acquire() will make one
+  // A foreign inode number could look like one of our aliases; and another inode may have this one's number.
+  return ino < kFirstAlias && !aliases_.contains(ino) ? ino : 0;
 }
 
 Ino Nodes::ino_of(NodeId id) const {
@@ -27,17 +29,44 @@ Ino Nodes::ino_of(NodeId id) const {
   return it == aliases_.end() ? id : it->second;
 }
 
+bool Nodes::is_known(Ino ino) const {
+  auto it = renumbered_.find(ino);
+  return counted(current(ino)) || (it != renumbered_.end() && !it->second.older.empty());
+}
+
+// A new current node id.
 NodeId Nodes::renumber(Ino ino) {
+  const NodeId before = current(ino);
   auto [it, fresh] = renumbered_.try_emplace(ino);
-  if (fresh) {
-    ++special_;
-    if (ino < kFirstAlias) it->second.older.push_back(ino);
-  } else {
-    it->second.older.push_back(it->second.current);
-  }
+  if (fresh) ++special_;
+  if (before != 0 && counted(before))
+    it->second.older.push_back(before);
+  else
+    aliases_.erase(before);
   it->second.current = next_alias_++;
   aliases_[it->second.current] = ino;
   return it->second.current;
+}
+
+// Binds all node ids that the kernel knows of `from` to `to`. False: there are none.
+bool Nodes::move_numbers(Ino from, Ino to) {
+  std::vector<NodeId> ids;
+  if (auto it = renumbered_.find(from); it != renumbered_.end()) ids = it->second.older;
+  const NodeId last = current(from);
+  if (last != 0 && counted(last)) ids.push_back(last);
+  if (renumbered_.erase(from) > 0) --special_;
+  if (last != from) aliases_.erase(last);
+  if (ids.empty()) return false;
+  auto [it, fresh] = renumbered_.try_emplace(to);
+  if (fresh) ++special_;
+  Numbers& numbers = it->second;
+  if (!fresh) ids.push_back(numbers.current);
+  numbers.current = ids.back();
+  ids.pop_back();
+  numbers.older.insert(numbers.older.end(), ids.begin(), ids.end());
+  for (NodeId id : numbers.older) aliases_[id] = to;
+  aliases_[numbers.current] = to;
+  return true;
 }
 
 std::optional<NodeId> Nodes::acquire(Ino ino, uint64_t ticket) {
@@ -50,12 +79,12 @@ std::optional<NodeId> Nodes::acquire(Ino ino, uint64_t ticket) {
   {
     SharedLock lock(mutex_);
     if (ticket_.load(std::memory_order_relaxed) != ticket) return std::nullopt;
-    // A foreign inode number could look like one of our aliases: it gets an alias as well.
-    if (ino < kFirstAlias || renumbered_.contains(ino)) return count(current(ino));
+    if (NodeId id = current(ino); id != 0) return count(id);
   }
   ExclusiveLock lock(mutex_);
   if (ticket_.load(std::memory_order_relaxed) != ticket) return std::nullopt;
-  return count(renumbered_.contains(ino) ? current(ino) : renumber(ino));
+  NodeId id = current(ino);
+  return count(id != 0 ? id : renumber(ino));
 }
 
 std::optional<Ino> Nodes::release(NodeId id, uint64_t count) {
@@ -79,7 +108,7 @@ std::optional<Ino> Nodes::release(NodeId id, uint64_t count) {
 void Nodes::forget_number(NodeId id, Ino ino) {
   auto it = renumbered_.find(ino);
   if (it == renumbered_.end()) return;
-  Renumbered& numbers = it->second;
+  Numbers& numbers = it->second;
   if (id != numbers.current) {
     std::erase(numbers.older, id);
     aliases_.erase(id);
@@ -91,10 +120,10 @@ void Nodes::forget_number(NodeId id, Ino ino) {
 }
 
 Nodes::Resolved Nodes::resolve(NodeId id) const {
-  if (special_.load(std::memory_order_acquire) == 0) return {id, false};
+  if (special_.load(std::memory_order_acquire) == 0) return {id, id, false};
   SharedLock lock(mutex_);
   Ino ino = ino_of(id);
-  return {ino, current(ino) != id};
+  return {ino, id < kFirstAlias ? id : ino, current(ino) != id};
 }
 
 std::optional<NodeId> Nodes::known(Ino ino) const {
@@ -108,9 +137,7 @@ bool Nodes::mark_unlinked(Ino ino) {
   ExclusiveLock lock(mutex_);
   if (!unlinked_.insert(ino).second) return true;
   ++special_;
-  auto it = renumbered_.find(ino);
-  bool is_known = counted(current(ino)) || (it != renumbered_.end() && !it->second.older.empty());
-  if (is_known) return true;
+  if (is_known(ino)) return true;
   unlinked_.erase(ino);
   --special_;
   return false;
@@ -122,10 +149,23 @@ void Nodes::mark_linked(Ino ino) {
   if (unlinked_.erase(ino) > 0) --special_;
 }
 
-void Nodes::supersede(Ino ino) {
+bool Nodes::supersede(Ino ino, Ino keeper) {
   ExclusiveLock lock(mutex_);
   ++ticket_;
-  if (counted(current(ino))) renumber(ino);
+  if (!is_known(ino)) return false;
+  if (keeper == ino) {
+    renumber(ino);
+    return true;
+  }
+  // It is looked up again by an id of its own: the kernel may still hold another by its number.
+  return move_numbers(ino, keeper);
+}
+
+void Nodes::rebind(Ino from, Ino to) {
+  ExclusiveLock lock(mutex_);
+  ++ticket_;
+  if (unlinked_.erase(from) > 0) --special_;
+  move_numbers(from, to);
 }
 
 std::vector<Ino> Nodes::take_unlinked() {

@@ -3,10 +3,10 @@
 // The kernel knows an inode by a node id, and tells with forget() when it no longer does. Normally the node id is the
 // inode number. With the writeback cache the kernel is the authority on size, times and cached pages of a regular file
 // that it holds, and news of another machine cannot be merged into that. So when news changes such a file, the node id
-// that the kernel holds becomes superseded: whoever has it open stays with what he had, and the next lookup of a name
-// gets a new node id with fresh attributes and an empty page cache. st_ino is the inode number for both.
+// that the kernel holds is bound to another inode, which has the contents as they were: whoever has it open stays with
+// them, and the next lookup of a name gets a new node id with fresh attributes and an empty page cache.
 //
-// A node id is given out again only when the kernel has forgotten all node ids of that inode, and never for another one.
+// A node id is never given out for another file while the kernel knows it.
 #pragma once
 
 #include <array>
@@ -44,7 +44,8 @@ class Nodes {
 
   struct Resolved {
     Ino ino = 0;
-    bool superseded = false;
+    Ino number = 0;           // the inode number that applications see
+    bool superseded = false;  // others get another node id for this inode
   };
   Resolved resolve(NodeId id) const;
   // The node id that acquire() would give now, if the kernel knows it.
@@ -54,8 +55,11 @@ class Nodes {
   bool mark_unlinked(Ino ino);
   // It got one again.
   void mark_linked(Ino ino);
-  // News changed this regular file.
-  void supersede(Ino ino);
+  // News changes this regular file: the node ids by which the kernel knows it are those of `keeper` from now on, which is
+  // not known yet, or of the file itself still. False: the kernel does not know it, or is not told.
+  bool supersede(Ino ino, Ino keeper);
+  // What the kernel knows as `from` is `to` from now on, unless it was already.
+  void rebind(Ino from, Ino to);
 
   // At the end of a mount, when no release() will come: the inodes that wait for one.
   std::vector<Ino> take_unlinked();
@@ -66,10 +70,10 @@ class Nodes {
     mutable Mutex mutex{Rank::kLeaf};
     CountTable lookups GUARDED_BY(mutex);  // by node id
   };
-  // An inode that was superseded and that the kernel still knows by some node id.
-  struct Renumbered {
+  // The node ids of an inode that does not just have its number.
+  struct Numbers {
     NodeId current = 0;
-    std::vector<NodeId> older;
+    std::vector<NodeId> older;  // that the kernel knows still
   };
 
   static constexpr size_t kShards = 16;
@@ -80,14 +84,16 @@ class Nodes {
   bool counted(NodeId id) const;
   NodeId current(Ino ino) const REQUIRES_SHARED(mutex_);
   Ino ino_of(NodeId id) const REQUIRES_SHARED(mutex_);
+  bool is_known(Ino ino) const REQUIRES_SHARED(mutex_);
   NodeId renumber(Ino ino) REQUIRES(mutex_);
   void forget_number(NodeId id, Ino ino) REQUIRES(mutex_);
+  bool move_numbers(Ino from, Ino to) REQUIRES(mutex_);
 
   std::atomic<uint64_t> ticket_{0};
   std::atomic<size_t> special_{0};  // size of renumbered_ and unlinked_: while there are none, an id is an inode number
   mutable SharedMutex mutex_{Rank::kNodes};
-  std::unordered_map<Ino, Renumbered> renumbered_ GUARDED_BY(mutex_);
-  std::unordered_map<NodeId, Ino> aliases_ GUARDED_BY(mutex_);  // node ids that are no inode number
+  std::unordered_map<Ino, Numbers> renumbered_ GUARDED_BY(mutex_);
+  std::unordered_map<NodeId, Ino> aliases_ GUARDED_BY(mutex_);  // node ids that are not the number of their inode
   std::unordered_set<Ino> unlinked_ GUARDED_BY(mutex_);
   NodeId next_alias_ GUARDED_BY(mutex_) = kFirstAlias;
   std::array<Shard, kShards> shards_;

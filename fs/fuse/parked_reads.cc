@@ -13,8 +13,9 @@ constexpr int kRounds = 8;
 
 }  // namespace
 
-ParkedReads::ParkedReads(Replica& replica, Fetcher& fetcher, ReadBuffers& buffers, UpcallMeter& meter)
-    : replica_(replica), fetcher_(fetcher), buffers_(buffers), meter_(meter) {
+ParkedReads::ParkedReads(Replica& replica, const Nodes& nodes, Fetcher& fetcher, ReadBuffers& buffers,
+                         UpcallMeter& meter)
+    : replica_(replica), nodes_(nodes), fetcher_(fetcher), buffers_(buffers), meter_(meter) {
   worker_ = start_thread("coffer-parked", [this] { work(); });
 }
 
@@ -40,9 +41,9 @@ size_t ParkedReads::parked() const {
   return reads_.size();
 }
 
-void ParkedReads::park(fuse_req_t req, Ino ino, uint64_t offset, size_t size, std::vector<Missing> missing) {
+void ParkedReads::park(fuse_req_t req, NodeId node, uint64_t offset, size_t size, std::vector<Missing> missing) {
   auto read = std::make_shared<Read>();
-  read->ino = ino;
+  read->node = node;
   read->offset = offset;
   read->size = size;
   bool stopping = false;
@@ -94,7 +95,10 @@ void ParkedReads::finish(const ReadPtr& read) {
   };
   if (!read->fetched) return fail_with(read->fetched.error());
   auto buffer = buffers_.take();
-  auto outcome = replica_.read(read->ino, read->offset, MutableBytes(buffer.data(), read->size));
+  auto outcome = [&] {
+    auto hold = replica_.hold_news();
+    return replica_.read(nodes_.resolve(read->node).ino, read->offset, MutableBytes(buffer.data(), read->size));
+  }();
   if (!outcome) return fail_with(outcome.error());
   if (!outcome->missing.empty()) {
     if (read->rounds >= kRounds) return fail_with(Error(Code::kIo, "what was fetched does not stay"));

@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "fs/fuse/deferred.h"
+#include "fs/fuse/nodes.h"
 #include "fs/fuse/read_buffers.h"
 #include "fs/fuse/upcall_meter.h"
 #include "fs/replica/fetcher.h"
@@ -23,17 +24,17 @@ namespace coffer::fuse {
 class ParkedReads {
  public:
   // What is passed outlives this object.
-  ParkedReads(Replica& replica, Fetcher& fetcher, ReadBuffers& buffers, UpcallMeter& meter);
+  ParkedReads(Replica& replica, const Nodes& nodes, Fetcher& fetcher, ReadBuffers& buffers, UpcallMeter& meter);
   // Cancels what is parked, and waits for the fetcher to let go of it.
   ~ParkedReads();
 
-  void park(fuse_req_t req, Ino ino, uint64_t offset, size_t size, std::vector<Missing> missing);
+  void park(fuse_req_t req, NodeId node, uint64_t offset, size_t size, std::vector<Missing> missing);
   size_t parked() const;
 
  private:
   struct Read {
     std::shared_ptr<Deferred> request;
-    Ino ino = 0;
+    NodeId node = 0;
     uint64_t offset = 0;
     size_t size = 0;
     int rounds = 0;  // of fetching
@@ -47,6 +48,7 @@ class ParkedReads {
   void drop(const ReadPtr& read);
 
   Replica& replica_;
+  const Nodes& nodes_;
   Fetcher& fetcher_;
   ReadBuffers& buffers_;
   UpcallMeter& meter_;

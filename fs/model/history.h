@@ -94,6 +94,8 @@ class PlainTransaction : public Rows {
   Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override;
   void put(RowKey key, Bytes value) override;
   void erase(RowKey key) override;
+  // By key.
+  const std::map<std::string, RowPut, std::less<>>& puts() const { return puts_; }
   std::vector<RowPut> take();
 
  private:

@@ -36,10 +36,19 @@ class TouchFinder {
         TRY(model::Entry entry, model::decode_entry(*put.value));
         entries_[{place.dir, entry.name}].after = entry.ino;
       }
-    } else if (kind == RowKind::kInode && old && put.value) {
+    } else if (kind == RowKind::kInode && old) {
       TRY(Ino ino, model::parse_first(RowKind::kInode, key));
       TRY(model::Inode a, model::decode_inode(*old));
-      TRY(model::Inode b, model::decode_inode(*put.value));
+      if (a.nlink == 0) return {};  // nobody but its holders knows it
+      model::Inode b;
+      if (put.value) {
+        TRY(b, model::decode_inode(*put.value));
+      }
+      if (b.nlink == 0) {
+        if (a.is_regular()) removed_.push_back(ino);
+        touch_.attributes.push_back(ino);
+        return {};
+      }
       bool contents = a.is_regular() && (a.version != b.version || a.size != b.size || a.mtime != b.mtime);
       if (contents) touch_.contents.push_back(ino);
       a.parent = b.parent, a.cookie = b.cookie, a.next_cookie = b.next_cookie;  // no business of the kernel's
@@ -51,6 +60,8 @@ class TouchFinder {
     return {};
   }
 
+  // Regular files that lost their last name.
+  const std::vector<Ino>& removed() const { return removed_; }
   Touch take() {
     // An entry that only moved to another cookie leads where it led.
     for (auto& [name, leads] : entries_)
@@ -64,6 +75,7 @@ class TouchFinder {
   };
   const ReadRows& before_;
   std::map<std::pair<Ino, std::string>, Leads> entries_;
+  std::vector<Ino> removed_;
   Touch touch_;
 };
 
@@ -91,12 +103,16 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
   model::Applied result;
   bool pending_again = false;
   {
+    // What is written from here on is written on top of the news; what was written before is sealed, and so pending.
+    NewsGate::Closed closed = r.gate.close();
+    TRYV(r.seal_everything());
     ExclusiveLock generation_lock(r.freeze);
     ExclusiveLock lock(r.state);
     model::PlainTransaction all(*r.table);
 
     // Pending changes: described, then undone.
     ReplicaState gens = r.generations;
+    TRY(std::vector<model::Orphan> orphans, r.lift_orphans());
     model::ChangeSet pending;
     bool have_pending = gens.first_pending < gens.open || r.touched->size() > 0;
     if (have_pending) {
@@ -144,15 +160,27 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
       TRYV(play(open, pending, self));
       pending_again = open.size() > 0;
     }
+    model::Transaction tx(all, open);
+    for (const model::Orphan& o : orphans) TRYV(model::put_orphan(tx, o));
+    auto put_taken = [&]() -> Result<void> {
+      TRY(auto puts, tx.take());
+      put_all(all, puts);
+      return {};
+    };
+    TRYV(put_taken());
+
+    TouchFinder finder(*r.table);
+    for (const auto& [key, put] : all.puts()) TRYV(finder.add(put));
+    result.touch = finder.take();
+    for (Ino ino : result.touch.contents) TRYV(r.keep_superseded(ino, result.conflicts, tx));
+    for (Ino ino : finder.removed()) TRYV(r.keep_superseded(ino, result.conflicts, tx));
+    TRYV(put_taken());
+
     gens = {next, next};
     all.put(state_key(), encode(gens));
     for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
     put_all(all, bookkeeping);
     auto puts = all.take();
-    TouchFinder finder(*r.table);
-    for (const RowPut& p : puts) TRYV(finder.add(p));
-    result.touch = finder.take();
-
     r.commit(puts);
     r.generations = gens;
     r.touched.emplace(std::move(open));

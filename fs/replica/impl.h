@@ -1,5 +1,5 @@
 // The inside of Replica, shared by the files that implement it: names.cc, contents.cc, publishing.cc, applying.cc, and
-// replica.cc (opening, recovery, the background threads).
+// replica.cc (opening, recovery, the background threads); rewriting.cc and keeping.cc.
 //
 // Locks, in this order: File::mutex (one file's written data), freeze_ (shared while a seal puts extents; exclusive while
 // a generation is cut off), state_ (rows). What takes long (sealing, pack writes) happens under File::mutex at most;
@@ -18,6 +18,7 @@
 #include "cache/journal.h"
 #include "cache/table.h"
 #include "fs/model/history.h"
+#include "fs/model/remains.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/frame_cache.h"
 #include "fs/replica/replica.h"
@@ -46,6 +47,9 @@ struct Replica::Impl {
   std::unique_ptr<Journal> journal;
   std::function<void()> pending_callback;
   std::function<void(const model::Touch&)> touch_callback;
+  std::function<bool(Ino, Ino)> supersede_callback;
+
+  NewsGate gate;
 
   // --- the rows
   SharedMutex state{Rank::kState};
@@ -53,6 +57,15 @@ struct Replica::Impl {
   ReplicaState generations GUARDED_BY(state);
   std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
   std::set<Ino> orphans GUARDED_BY(state);                               // unlinked, still known to the kernel
+  // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
+  // his way to the old number.
+  struct Kept {
+    Ino original = 0;
+    model::Name home;  // of the file, when the news came
+    Ino copy = 0;
+  };
+  std::unordered_map<Ino, Kept> keepers GUARDED_BY(state);
+  std::atomic<size_t> keeper_count{0};
   uint64_t next_ino GUARDED_BY(state) = 0;
   std::atomic<uint64_t> changes{0};
   std::atomic<bool> pending_told{false};
@@ -146,6 +159,13 @@ struct Replica::Impl {
   // Seals what is written, cuts off what is pending, and describes it; nullopt: nothing is.
   Result<std::optional<Cut>> cut();
   Result<std::vector<Frozen::Pack>> packs_for(const model::ChangeSet& set, const ReadRows& rows);
+
+  // --- keeping.cc
+  Result<std::vector<model::Orphan>> lift_orphans() const REQUIRES(state);
+  // News is about to change or remove the contents of this file, as `tx` sees it already: whoever holds it goes on with the
+  // version that `table` has still.
+  Result<void> keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts, model::Transaction& tx)
+      REQUIRES(state);
 
   // --- rewriting.cc
   std::set<ObjectId> sparse_packs(const Frozen& frozen);

@@ -99,6 +99,10 @@ void Replica::forget(Ino ino) {
   impl_->drop_written(ino);
   auto erased = impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
     if (impl_->orphans.erase(ino) == 0) return {};
+    if (auto kept = impl_->keepers.find(ino); kept != impl_->keepers.end() && kept->second.copy == 0) {
+      impl_->keepers.erase(kept);
+      --impl_->keeper_count;
+    }
     auto inode = model::get_inode(tx, ino);
     if (!inode || inode->nlink != 0) return {};  // the unlink did not commit, or news brought the file back
     // Others can only know it if it was there before the open generation.

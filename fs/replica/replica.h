@@ -23,6 +23,7 @@
 #include "fs/model/apply.h"
 #include "fs/model/change_set.h"
 #include "fs/model/tree.h"
+#include "fs/replica/news_gate.h"
 
 namespace coffer {
 
@@ -149,6 +150,19 @@ class Replica {
   Result<void> sync_file(Ino ino);
   // Durable: every operation that returned before; with `seal`, data still in memory as well.
   Result<void> sync_all(bool seal);
+
+  // --- the kernel side: what is open when news comes
+  // While one lives, no news is applied, so what an inode number means stays. A thread has one at a time, and does not wait
+  // for the network with it.
+  NewsGate::Hold hold_news();
+  // Called by apply(), with its locks held, for each file that it is about to change or remove: whoever has that file open
+  // goes on with `keeper`, an inode with its contents as they were. False: nobody has, and there will be no such inode.
+  // `keeper` is the file itself when only its times change, or the conflict copy that its contents are in now; else it has
+  // no name and lives until forget().
+  void on_supersede(std::function<bool(Ino ino, Ino keeper)> callback);
+  // Which inode to change when somebody changes `ino`: that one, mostly. A keeper without a name is not to be changed: it
+  // becomes a conflict copy beside the file first, an inode of its own, which is what is returned from then on.
+  Result<Ino> writable(Ino ino);
 
   // --- the synchronizer: publishing
   // Cuts off everything pending (data in memory is sealed first); nullopt when nothing is, or when it came to nothing.

@@ -47,6 +47,18 @@ class News : public testing::Test {
     for (const auto& e : std::filesystem::directory_iterator(m_.path(name))) out.insert(e.path().filename());
     return out;
   }
+  std::string conflict_copy() {  // "": none
+    for (const std::string& name : list("."))
+      if (name.find("(conflict, ") != std::string::npos) return name;
+    return "";
+  }
+  void expect_sound() {
+    for (Replica* r : {&m_.replica(), other_.get()}) {
+      auto faults = r->find_faults();
+      ASSERT_TRUE(faults.has_value());
+      for (const std::string& f : *faults) ADD_FAILURE() << f;
+    }
+  }
 
   TempDir other_state_;
   Mounted m_;
@@ -74,6 +86,232 @@ TEST_F(News, NewContentsOfACachedFile) {
   std::memset(buffer, 0, sizeof buffer);
   EXPECT_EQ(::pread(open_before.get(), buffer, sizeof buffer, 0), 5);
   EXPECT_STREQ(buffer, "first");
+}
+
+// All of it, not only what the kernel had cached.
+TEST_F(News, AnOpenFileStaysWhatItWas) {
+  Bytes old = pattern(4, 3'000'000);
+  write_text(m_.path("f"), as_string(old));
+  meet();
+  Mounted::drop_caches();
+  Fd fd(::open(m_.path("f").c_str(), O_RDONLY));
+  Bytes read(old.size());
+  ASSERT_EQ(::pread(fd.get(), read.data(), 4096, 0), 4096);
+  overwrite(find("f"), "short");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f")) == "short"; }));
+  ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_EQ(::pread(fd.get(), read.data(), read.size(), 0), static_cast<ssize_t>(read.size()));
+  EXPECT_TRUE(read == old);
+  // More news, of this file and of others, change nothing for him.
+  overwrite(find("f"), "shorter");
+  make("g", "x");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f")) == "shorter"; }));
+  ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_EQ(::pread(fd.get(), read.data(), read.size(), 0), static_cast<ssize_t>(read.size()));
+  EXPECT_TRUE(read == old);
+  fd.reset();
+  EXPECT_EQ(list("."), (std::set<std::string>{"f", "g"})) << "who only read leaves no copy";
+  expect_sound();
+}
+
+TEST_F(News, WhatIsWrittenToAnOldVersionBecomesAConflictCopy) {
+  write_text(m_.path("f.txt"), "first version");
+  ASSERT_EQ(::chmod(m_.path("f.txt").c_str(), 0640), 0);
+  meet();
+  Fd fd(::open(m_.path("f.txt").c_str(), O_RDWR));
+  overwrite(find("f.txt"), "theirs");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f.txt")) == "theirs"; }));
+  ASSERT_EQ(::pwrite(fd.get(), "mine!", 5, 0), 5);
+  ASSERT_EQ(::fsync(fd.get()), 0);
+  std::string copy = conflict_copy();
+  ASSERT_NE(copy, "");
+  EXPECT_TRUE(copy.starts_with("f (conflict, ") && copy.ends_with(".txt")) << copy;
+  EXPECT_EQ(read_text(m_.path(copy)), "mine! version");
+  EXPECT_EQ(read_text(m_.path("f.txt")), "theirs");
+  struct stat st;
+  ASSERT_EQ(::stat(m_.path(copy).c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0640u);
+  // He goes on with it, whatever comes.
+  overwrite(find("f.txt"), "theirs again");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f.txt")) == "theirs again"; }));
+  ASSERT_EQ(::pwrite(fd.get(), "VERSION", 7, 6), 7);
+  fd.reset();
+  EXPECT_EQ(read_text(m_.path(copy)), "mine! VERSION");
+  EXPECT_EQ(list("."), (std::set<std::string>{"f.txt", copy}));
+  // And it reaches the others.
+  Packs packs;
+  auto record = exchange().publish(m_.replica(), packs);
+  ASSERT_TRUE(record);
+  test::Exchange::receive(*other_, *record, packs);
+  Bytes there(13);
+  auto outcome = other_->read(find(copy), 0, there);
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_EQ(as_string(there), "mine! VERSION");
+  expect_sound();
+}
+
+// What the kernel holds and has not written yet when the news comes.
+TEST_F(News, DirtyPagesOfAnOldVersionBecomeAConflictCopy) {
+  write_text(m_.path("f"), "0123456789");
+  meet();
+  Fd fd(::open(m_.path("f").c_str(), O_RDWR));
+  ASSERT_EQ(::pwrite(fd.get(), "abc", 3, 7), 3);
+  overwrite(find("f"), "theirs");
+  m_.news_from(*other_);
+  ASSERT_EQ(::fsync(fd.get()), 0);
+  std::string copy = conflict_copy();
+  ASSERT_NE(copy, "");
+  EXPECT_EQ(read_text(m_.path(copy)), "0123456abc");
+  EXPECT_EQ(read_text(m_.path("f")), "theirs");
+  expect_sound();
+}
+
+TEST_F(News, MappedPagesOfAnOldVersionBecomeAConflictCopy) {
+  write_text(m_.path("f"), "0123456789");
+  meet();
+  int mapped[2], told[2];
+  ASSERT_EQ(::pipe(mapped), 0);
+  ASSERT_EQ(::pipe(told), 0);
+  pid_t child = ::fork();
+  if (child == 0) {
+    int fd = ::open(m_.path("f").c_str(), O_RDWR);
+    auto* at = static_cast<char*>(::mmap(nullptr, 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    if (at == MAP_FAILED) _exit(1);
+    at[0] = 'X';
+    char c = 0;
+    if (::write(mapped[1], "", 1) != 1 || ::read(told[0], &c, 1) != 1) _exit(2);
+    bool same = at[0] == 'X' && at[1] == '1';
+    at[9] = 'Y';
+    _exit(!same ? 3 : ::msync(at, 10, MS_SYNC) == 0 ? 0 : 4);
+  }
+  char c = 0;
+  ASSERT_EQ(::read(mapped[0], &c, 1), 1);
+  overwrite(find("f"), "theirs");
+  m_.news_from(*other_);
+  EXPECT_TRUE(eventually([&] { return read_text(m_.path("f")) == "theirs"; }));
+  ASSERT_EQ(::write(told[1], "", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  for (int fd : {mapped[0], mapped[1], told[0], told[1]}) ::close(fd);
+  std::string copy = conflict_copy();
+  ASSERT_NE(copy, "");
+  EXPECT_EQ(read_text(m_.path(copy)), "X12345678Y");
+  EXPECT_EQ(read_text(m_.path("f")), "theirs");
+  expect_sound();
+}
+
+// Pending here, and still open: the copy that the pending change becomes is what he has open.
+TEST_F(News, WhoWroteBeforeTheNewsGoesOnInTheConflictCopy) {
+  write_text(m_.path("f"), "first version");
+  meet();
+  Fd fd(::open(m_.path("f").c_str(), O_RDWR));
+  ASSERT_EQ(::pwrite(fd.get(), "mine!", 5, 0), 5);
+  ASSERT_EQ(::fsync(fd.get()), 0);
+  overwrite(find("f"), "theirs");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f")) == "theirs"; }));
+  ASSERT_EQ(::pwrite(fd.get(), "VERSION", 7, 6), 7);
+  ASSERT_EQ(::fsync(fd.get()), 0);
+  std::string copy = conflict_copy();
+  EXPECT_EQ(list("."), (std::set<std::string>{"f", copy}));
+  EXPECT_EQ(read_text(m_.path(copy)), "mine! VERSION");
+  expect_sound();
+}
+
+TEST_F(News, WritersWhileNewsComesLoseNothing) {
+  constexpr int kRounds = 30;
+  write_text(m_.path("f"), "start");
+  meet();
+  std::atomic<bool> stop{false};
+  std::set<std::string> written;  // each is the whole contents of the file at the time
+  std::jthread writer([&] {
+    for (int i = 0; !stop; ++i) {
+      Fd fd(::open(m_.path("f").c_str(), O_RDWR));
+      if (!fd) continue;
+      std::string text = "mine " + std::to_string(1000 + i);
+      if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), text.data(), text.size(), 0) < 0) continue;
+      if (::fsync(fd.get()) == 0) written.insert(text);
+    }
+  });
+  std::set<std::string> theirs;
+  for (int i = 0; i < kRounds; ++i) {
+    std::string text = "theirs " + std::to_string(1000 + i);
+    overwrite(find("f"), text);
+    theirs.insert(text);
+    m_.news_from(*other_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  stop = true;
+  writer.join();
+  ASSERT_FALSE(written.empty());
+  overwrite(find("f"), "theirs, the last");  // nobody has seen it and overwritten it
+  theirs.insert("theirs, the last");
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return read_text(m_.path("f")) == "theirs, the last"; }));
+  // No file mixes the two, and the last of each side is there.
+  std::set<std::string> there;
+  for (const std::string& name : list(".")) {
+    std::string text = read_text(m_.path(name));
+    there.insert(text);
+    EXPECT_TRUE(written.contains(text) || theirs.contains(text)) << name << ": " << text;
+  }
+  EXPECT_TRUE(there.contains(*written.rbegin())) << *written.rbegin();
+  expect_sound();
+}
+
+TEST_F(News, UnlinkedAndOpenHereSurvivesNews) {
+  write_text(m_.path("known"), "known to others");
+  meet();
+  Fd known(::open(m_.path("known").c_str(), O_RDWR)), fresh(::open(m_.path("t").c_str(), O_RDWR | O_CREAT, 0600));
+  Bytes data = pattern(5, 1'500'000);
+  ASSERT_EQ(::pwrite(fresh.get(), data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
+  ASSERT_EQ(::fsync(fresh.get()), 0);
+  ASSERT_EQ(::unlink(m_.path("known").c_str()), 0);
+  ASSERT_EQ(::unlink(m_.path("t").c_str()), 0);
+  for (int i = 0; i < 3; ++i) {
+    make("news" + std::to_string(i), "x");
+    m_.news_from(*other_);
+  }
+  Bytes read(data.size());
+  ASSERT_EQ(::posix_fadvise(fresh.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_EQ(::pread(fresh.get(), read.data(), read.size(), 0), static_cast<ssize_t>(read.size())) << strerror(errno);
+  EXPECT_TRUE(read == data);
+  ASSERT_EQ(::pwrite(fresh.get(), "more", 4, 0), 4);
+  ASSERT_EQ(::fsync(fresh.get()), 0) << strerror(errno);
+  ASSERT_EQ(::pwrite(known.get(), "KNOWN", 5, 0), 5);
+  ASSERT_EQ(::fsync(known.get()), 0) << strerror(errno);
+  fresh.reset();
+  known.reset();
+  EXPECT_EQ(list("."), (std::set<std::string>{"news0", "news1", "news2"}));
+  expect_sound();
+}
+
+TEST_F(News, RemovedElsewhereAndOpenHere) {
+  Bytes old = pattern(6, 2'000'000);
+  write_text(m_.path("f"), as_string(old));
+  write_text(m_.path("g"), "text");
+  meet();
+  Mounted::drop_caches();
+  Fd f(::open(m_.path("f").c_str(), O_RDONLY)), g(::open(m_.path("g").c_str(), O_RDWR));
+  ASSERT_TRUE(other_->unlink(kRootIno, "f").has_value());
+  ASSERT_TRUE(other_->unlink(kRootIno, "g").has_value());
+  m_.news_from(*other_);
+  ASSERT_TRUE(eventually([&] { return !exists("f") && !exists("g"); }));
+  Bytes read(old.size());
+  ASSERT_EQ(::pread(f.get(), read.data(), read.size(), 0), static_cast<ssize_t>(read.size())) << strerror(errno);
+  EXPECT_TRUE(read == old);
+  // Its remover did not see what is written now.
+  ASSERT_EQ(::pwrite(g.get(), "TE", 2, 0), 2);
+  ASSERT_EQ(::fsync(g.get()), 0) << strerror(errno);
+  std::string copy = conflict_copy();
+  EXPECT_EQ(list("."), std::set<std::string>{copy});
+  EXPECT_EQ(read_text(m_.path(copy)), "TExt");
+  expect_sound();
 }
 
 TEST_F(News, AgainAndAgain) {

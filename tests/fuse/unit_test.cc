@@ -76,7 +76,7 @@ TEST(Nodes, ASupersededInodeGetsAnotherId) {
   Nodes nodes;
   acquire(nodes, 100);
   uint64_t before = nodes.ticket();
-  nodes.supersede(100);
+  EXPECT_TRUE(nodes.supersede(100, 100));
   EXPECT_EQ(nodes.acquire(100, before), std::nullopt) << "its attributes may be the old ones";
   NodeId second = acquire(nodes, 100);
   EXPECT_NE(second, 100u);
@@ -84,7 +84,7 @@ TEST(Nodes, ASupersededInodeGetsAnotherId) {
   EXPECT_FALSE(nodes.resolve(second).superseded);
   EXPECT_EQ(nodes.resolve(100).ino, 100u);
   EXPECT_EQ(nodes.resolve(second).ino, 100u);
-  nodes.supersede(100);
+  EXPECT_TRUE(nodes.supersede(100, 100));
   NodeId third = acquire(nodes, 100);
   EXPECT_EQ((std::set<NodeId>{100, second, third}.size()), 3u);
   EXPECT_TRUE(nodes.resolve(second).superseded);
@@ -102,15 +102,55 @@ TEST(Nodes, ASupersededInodeGetsAnotherId) {
 TEST(Nodes, NothingIsSupersededThatTheKernelDoesNotKnow) {
   Nodes nodes;
   uint64_t before = nodes.ticket();
-  nodes.supersede(100);
+  EXPECT_FALSE(nodes.supersede(100, 200));
   EXPECT_EQ(nodes.acquire(100, before), std::nullopt);
+  EXPECT_EQ(acquire(nodes, 100), 100u);
+}
+
+TEST(Nodes, WhoHasItOpenGoesOnWithTheKeeper) {
+  Nodes nodes;
+  acquire(nodes, 100);
+  EXPECT_TRUE(nodes.supersede(100, 200));
+  EXPECT_TRUE(nodes.mark_unlinked(200));
+  EXPECT_EQ(nodes.resolve(100).ino, 200u);
+  EXPECT_EQ(nodes.resolve(100).number, 100u);
+  EXPECT_FALSE(nodes.resolve(100).superseded);
+  NodeId second = acquire(nodes, 100);
+  EXPECT_NE(second, 100u);
+  EXPECT_EQ(nodes.resolve(second).ino, 100u);
+
+  // Forgotten and looked up again while the number is still lent.
+  EXPECT_EQ(nodes.release(second, 1), std::nullopt);
+  second = acquire(nodes, 100);
+  EXPECT_NE(second, 100u);
+  EXPECT_TRUE(nodes.supersede(100, 100));
+  NodeId third = acquire(nodes, 100);
+  EXPECT_TRUE(nodes.resolve(second).superseded);
+  EXPECT_TRUE(nodes.supersede(100, 300));
+  EXPECT_EQ(nodes.resolve(second).ino, 300u);
+  EXPECT_EQ(nodes.resolve(third).ino, 300u);
+  EXPECT_EQ(nodes.resolve(100).ino, 200u);
+  EXPECT_TRUE(nodes.mark_unlinked(300));
+
+  // The keeper becomes a file with a name.
+  nodes.rebind(200, 400);
+  EXPECT_EQ(nodes.resolve(100).ino, 400u);
+  EXPECT_EQ(nodes.known(400), std::optional<NodeId>(100));
+  EXPECT_EQ(acquire(nodes, 400), 100u);
+  nodes.rebind(200, 400);  // a second writer was on his way
+  EXPECT_EQ(nodes.resolve(100).ino, 400u);
+
+  EXPECT_EQ(nodes.release(third, 1), std::nullopt);
+  EXPECT_EQ(nodes.release(second, 1), std::optional<Ino>(300));
+  EXPECT_EQ(nodes.release(100, 2), std::nullopt);
+  EXPECT_EQ(nodes.size(), 1u);
   EXPECT_EQ(acquire(nodes, 100), 100u);
 }
 
 TEST(Nodes, AForeignNumberThatLooksLikeAnAliasIsNoAlias) {
   Nodes nodes;
   acquire(nodes, 100);
-  nodes.supersede(100);
+  nodes.supersede(100, 100);
   NodeId alias = acquire(nodes, 100);
   Ino foreign = alias;  // the very same number
   EXPECT_EQ(nodes.known(foreign), std::nullopt);
@@ -133,7 +173,7 @@ TEST(Nodes, ThreadsAgree) {
       for (int i = 0; i < 20'000; ++i) {
         Ino ino = 100 + rng() % 4;
         auto id = nodes.acquire(ino, nodes.ticket());
-        if (rng() % 50 == 0) nodes.supersede(ino);
+        if (rng() % 50 == 0) nodes.supersede(ino, ino);
         if (rng() % 50 == 0) nodes.mark_unlinked(ino);
         if (!id) continue;
         EXPECT_EQ(nodes.resolve(*id).ino, ino);

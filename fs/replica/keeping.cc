@@ -1,0 +1,105 @@
+// Versions that news takes away from under somebody who has the file open: kept for him, and given a name of their own when
+// he changes them.
+#include "base/log.h"
+#include "crypto/random.h"
+#include "fs/replica/impl.h"
+
+namespace coffer {
+
+using model::Inode;
+using model::Name;
+
+NewsGate::Hold Replica::hold_news() { return impl_->gate.hold(); }
+
+void Replica::on_supersede(std::function<bool(Ino, Ino)> callback) { impl_->supersede_callback = std::move(callback); }
+
+Result<std::vector<model::Orphan>> Replica::Impl::lift_orphans() const {
+  std::vector<model::Orphan> out;
+  for (Ino ino : orphans) {
+    TRY(auto orphan, model::lift_orphan(*table, ino));
+    if (orphan) out.push_back(std::move(*orphan));
+  }
+  return out;
+}
+
+Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts,
+                                            model::Transaction& tx) {
+  if (!supersede_callback) return {};
+  TRY(Inode old, model::get_inode(*table, ino));
+  // What was pending here, or ours, may have become a conflict copy: that is where its author goes on.
+  for (const model::Conflict& c : conflicts) {
+    auto copy = model::get_inode(tx, c.copy);
+    if (!copy || copy->version != old.version) continue;
+    supersede_callback(ino, c.copy);
+    return {};
+  }
+  const auto now_there = model::get_inode(tx, ino);
+  if (now_there && now_there->nlink > 0 && now_there->version == old.version && now_there->size == old.size) {
+    supersede_callback(ino, ino);  // only its times changed
+    return {};
+  }
+  const Ino keeper = fresh_ino();
+  if (!supersede_callback(ino, keeper)) return {};
+  Kept kept{ino, {}, 0};
+  TRY(std::vector<Name> names, model::names_of(*table, ino));
+  if (!names.empty()) kept.home = std::move(names.front());
+  model::Orphan orphan;
+  orphan.ino = keeper;
+  TRY(orphan.extents, model::extents(*table, ino, 0, old.size));
+  TRY(orphan.xattrs, model::list_xattrs(*table, ino));
+  orphan.inode = std::move(old);
+  orphan.inode.nlink = 0;
+  orphan.inode.parent = orphan.inode.cookie = 0;
+  TRYV(model::put_orphan(tx, orphan));
+  tx.put(orphan_key(keeper), {});
+  orphans.insert(keeper);
+  keepers.emplace(keeper, std::move(kept));
+  ++keeper_count;
+  return {};
+}
+
+Result<Ino> Replica::writable(Ino ino) {
+  Impl& r = *impl_;
+  if (r.keeper_count.load() == 0) return ino;
+  bool made = false;
+  auto outcome = r.change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS -> Result<Name> {
+    auto kept = r.keepers.find(ino);
+    if (kept == r.keepers.end() || kept->second.copy != 0) return Name{};
+    TRY(auto old, model::lift_orphan(tx, ino));
+    if (!old) return fail(Code::kStale, "no such inode");
+    Name home = kept->second.home;
+    auto dir = model::get_inode(tx, home.dir);
+    if (!dir || !dir->is_directory() || dir->nlink == 0) home.dir = model::kRootIno;
+    const WallTime now = r.now();
+    std::string name;
+    for (unsigned attempt = 1;; ++attempt) {
+      name = model::conflict_name(home.name, r.options.device_name, now, attempt);
+      auto taken = model::lookup(tx, home.dir, name);
+      if (!taken && taken.error().code() == Code::kNotFound) break;
+      if (!taken) return fail(taken.error());
+    }
+    const Inode& was = old->inode;
+    TRY(model::Node copy, model::make(tx, home.dir, name, {was.type, was.mode, was.uid, was.gid, 0, ""}, r.fresh_ino(),
+                                      random_u64(), now));
+    TRY(copy.inode, model::put_extents(tx, copy.ino, old->extents, was.size, random_u64(), now, true));
+    copy.inode.gid = was.gid;
+    copy.inode.atime = was.atime, copy.inode.mtime = was.mtime, copy.inode.btime = was.btime;
+    model::put_xattrs(tx, copy.ino, copy.inode, old->xattrs);
+    model::put_inode(tx, copy.ino, copy.inode);
+    kept->second.copy = copy.ino;
+    made = true;
+    return Name{home.dir, name};
+  });
+  if (!outcome) return fail(outcome.error());
+  if (made) {
+    log_line(LogLevel::kInfo, "an open file was changed here and elsewhere: kept as a conflict copy");
+    model::Touch touch;
+    touch.names.push_back(std::move(*outcome));
+    if (r.touch_callback) r.touch_callback(touch);
+  }
+  SharedLock lock(r.state);
+  auto kept = r.keepers.find(ino);
+  return kept == r.keepers.end() ? ino : kept->second.copy;
+}
+
+}  // namespace coffer
