@@ -46,7 +46,9 @@ std::string store_advice(Code code) {
     case Code::kTimedOut:
       return "Check the network, or the disk if the store is a directory. Work goes on here, and coffer keeps trying.";
     default:
-      return "coffer keeps trying. If it stays, run `coffer doctor` on the store.";
+      return "The server answers in a way that coffer does not expect: check that STORE names what it should. coffer "
+             "keeps "
+             "trying; if it stays, the server's own log says more.";
   }
 }
 

@@ -26,7 +26,7 @@ git config --global user.email tester@localhost
 git config --global init.defaultBranch main
 git config --global --add safe.directory '*'
 
-servers=()
+servers=() proxy=''
 mounts_here() { awk -v under="$work/" '$2 ~ "^" under { print $2 }' /proc/self/mounts; }
 clean_up() {
   local status=$? dir server
@@ -39,6 +39,7 @@ clean_up() {
   for dir in $(mounts_here); do
     timeout 20 "$coffer" unmount --now --lazy --quiet "$dir" >/dev/null 2>&1 || umount -l "$dir"
   done
+  [ -z "$proxy" ] || kill "$proxy" 2>/dev/null
   for server in "${servers[@]}"; do "$here/../servers/$server.sh" stop "$work/$server"; done
   rm -rf "$work"
   exit "$status"
@@ -92,4 +93,22 @@ start_server() {
   else
     (umask 077 && echo "machine 127.0.0.1 login ${said_by[user]} password ${said_by[password]}" >"$HOME/.netrc")
   fi
+}
+
+# start_proxy: trouble_proxy.py between coffer and the started server; $work/mode says what it does.
+start_proxy() {
+  local upstream port server=${servers[-1]} _
+  upstream=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$store ${store_options[*]}" | head -n 1)
+  upstream=${upstream#*:}
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  echo ok >"$work/mode"
+  python3 "$here/../servers/trouble_proxy.py" "$port" "$upstream" "$work/$server/tls" "$work/mode" &
+  proxy=$!
+  store=${store/:$upstream/:$port}
+  store_options=("${store_options[@]/:$upstream/:$port}")
+  for _ in $(seq 100); do
+    if (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
+    sleep 0.1
+  done
+  fail "the proxy does not start"
 }
