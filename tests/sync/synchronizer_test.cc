@@ -366,7 +366,7 @@ TEST_F(SynchronizerTest, ALostHintIsMadeAgain) {
 }
 
 TEST_F(SynchronizerTest, ForeignObjectsDoNotMatter) {
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 3400; ++i) {
     memory_->plant("log/foreign" + std::to_string(i), noise(10, 1));
     memory_->plant("head/foreign" + std::to_string(i), {});
     memory_->plant("head/" + fixed_id<LogId>(3).str() + "-" + std::to_string(i + 1) + "-0123456789abcdef", {});
