@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <optional>
@@ -75,6 +76,7 @@ Result<void> PackFiles::learn(const std::string& subdir, bool unfinished) {
     if (file) ::unlink(path(*id, true).c_str());
     if (!file) {
       file = std::make_shared<PackFile>(*id);
+      for (auto& used : file->used_) used = kFormerRun;
       mark_stale(file);
     }
     file->unfinished_ = unfinished;
@@ -193,6 +195,57 @@ std::vector<ObjectId> PackFiles::ids(bool unfinished_only) const {
   return out;
 }
 
+void PackFiles::used(const PackFilePtr& file, uint64_t offset, uint64_t length) {
+  const uint64_t now = uses_.fetch_add(1, std::memory_order_relaxed) + 1;
+  const uint64_t end = offset + std::max<uint64_t>(length, 1);
+  for (uint64_t i = offset / kUseGrain; i * kUseGrain < end; ++i)
+    file->used_[std::min<uint64_t>(i, kUseRanges - 1)].store(now, std::memory_order_relaxed);
+}
+
+std::vector<PackFiles::Range> PackFiles::ranges_by_use() {
+  (void)disk_bytes();  // the times of what a former run left
+  std::vector<PackFilePtr> finished;
+  {
+    MutexLock lock(mutex_);
+    finished.reserve(files_.size());
+    for (const auto& [id, file] : files_)
+      if (!file->unfinished_) finished.push_back(file);
+  }
+  std::vector<Range> ranges;
+  for (const PackFilePtr& file : finished) {
+    for (size_t i = 0; i < kUseRanges; ++i)
+      if (uint64_t used = file->used_[i].load(std::memory_order_relaxed); used != 0) ranges.push_back({used, file, i});
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.used < b.used; });
+  return ranges;
+}
+
+Result<uint64_t> PackFiles::evict(const Range& range) {
+  PackFile& file = *range.file;
+  auto opened = fd(range.file);
+  if (!opened) return opened.error().code() == Code::kNotFound ? Result<uint64_t>(0) : fail(std::move(opened).error());
+  // First what says that something is here: whoever stores while we punch says so again afterwards.
+  file.used_[range.index] = 0;
+  struct stat before, after;
+  if (::fstat((*opened)->get(), &before) != 0) return fail(errno_error("fstat", errno));
+  const uint64_t from = range.index * kUseGrain;
+  const bool last = range.index == kUseRanges - 1;
+  const uint64_t length = last ? static_cast<uint64_t>(std::max<off_t>(before.st_size, 0)) : from + kUseGrain;
+  bool punched = length <= from || ::fallocate((*opened)->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                               static_cast<off_t>(from), static_cast<off_t>(length - from)) == 0;
+  // A file system that cannot punch holes frees whole files.
+  if (!punched && errno != EOPNOTSUPP) return fail(errno_error("fallocate", errno));
+  const uint64_t had = static_cast<uint64_t>(before.st_blocks) * 512;
+  bool empty = std::all_of(file.used_.begin(), file.used_.end(), [](const auto& used) { return used == 0; });
+  if (empty || !punched) {
+    TRYV(remove(file.id()));
+    return had;
+  }
+  changed(range.file);
+  if (::fstat((*opened)->get(), &after) != 0) return fail(errno_error("fstat", errno));
+  return had - std::min(had, static_cast<uint64_t>(after.st_blocks) * 512);
+}
+
 void PackFiles::changed(const PackFilePtr& file) {
   MutexLock lock(mutex_);
   mark_stale(file);
@@ -216,6 +269,11 @@ uint64_t PackFiles::disk_bytes() {
     disk_total_ -= file->disk_bytes_;
     file->disk_bytes_ = static_cast<uint64_t>(st.st_blocks) * 512;
     disk_total_ += file->disk_bytes_;
+    uint64_t seconds = static_cast<uint64_t>(std::max<time_t>({st.st_atime, st.st_mtime, time_t{kFormerRun + 1}}));
+    for (auto& used : file->used_) {
+      uint64_t unknown = kFormerRun;
+      used.compare_exchange_strong(unknown, seconds);
+    }
   }
   MutexLock lock(mutex_);
   return disk_total_;

@@ -1,6 +1,8 @@
 // The files of a pack directory: which there are, where, and a bounded set of open descriptors. Internal to this layer.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -17,6 +19,9 @@ namespace coffer {
 
 class PackFiles;
 
+inline constexpr uint64_t kUseGrain = 1 << 20;  // what is used and evicted together: a multiple of kFetchGrid
+inline constexpr size_t kUseRanges = 20;        // as many as a full pack has; the last one reaches to the end of any
+
 // One pack that has a file here. Its fields belong to the PackFiles that made it; others only hold and pass it on.
 // Outlives its removal for whoever still holds it.
 class PackFile {
@@ -31,6 +36,9 @@ class PackFile {
   bool removed_ = false;                         // not in the map any more
   bool disk_stale_ = false;                      // in PackFiles::stale_
   uint64_t disk_bytes_ = 0;                      // as last counted
+  // For each range, when it was last used, by PackFiles::uses_; 0: nothing of it is here. A file of a former run starts
+  // with kFormerRun, and has the seconds of its times in place of it once it has been counted. Free of locks.
+  std::array<std::atomic<uint64_t>, kUseRanges> used_{};
   std::shared_ptr<const Fd> fd_;                 // null when not cached
   std::list<PackFile*>::iterator place_in_lru_;  // valid while fd_ is set
 };
@@ -62,6 +70,18 @@ class PackFiles {
   bool unfinished(const PackFilePtr& file) const;
   std::vector<ObjectId> ids(bool unfinished_only = false) const;
 
+  // To be called after something in the range was read or written.
+  void used(const PackFilePtr& file, uint64_t offset, uint64_t length);
+  // What could be evicted: all ranges of finished packs of which something may be here, least recently used first.
+  struct Range {
+    uint64_t used = 0;
+    PackFilePtr file;
+    size_t index = 0;
+  };
+  std::vector<Range> ranges_by_use();
+  // Frees the range's blocks, and removes the file when nothing is left in it; the bytes that became free.
+  Result<uint64_t> evict(const Range& range);
+
   // To be called after each change of the blocks of a file.
   void changed(const PackFilePtr& file);
   uint64_t disk_bytes();
@@ -78,7 +98,11 @@ class PackFiles {
   // frees its blocks, which takes a while.
   [[nodiscard]] std::shared_ptr<const Fd> uncache(PackFile& file) REQUIRES(mutex_);
 
+  static constexpr uint64_t kFormerRun = 1;
+  static constexpr uint64_t kThisRun = uint64_t{1} << 40;  // later than the seconds of any file
+
   const std::string dir_;
+  std::atomic<uint64_t> uses_{kThisRun};
   // Held while a file of an id that others may know is made, renamed or unlinked, so that these cannot overtake each
   // other. Never taken by reads and appends.
   mutable Mutex names_mutex_{Rank::kPacks};

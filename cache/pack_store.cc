@@ -10,10 +10,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "base/failpoint.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mutex.h"
 #include "cache/pack_files.h"
 #include "cache/pack_index.h"
@@ -171,6 +173,7 @@ Result<void> PackStore::Impl::adopt_former_run() {
 }
 
 Result<PackStore::Impl::UnfinishedPtr> PackStore::Impl::make_pack() {
+  TRYV(failpoint("pack.create"));
   auto pack = std::make_shared<Unfinished>();
   TRY(pack->file, files->create_unfinished(random_id<ObjectId>()));
   TRY(pack->fd, files->fd(pack->file));
@@ -208,7 +211,10 @@ void PackStore::Impl::close_open_pack() {
 }
 
 void PackStore::Impl::complete(const Place& place, bool written) {
-  if (written) files->changed(place.pack->file);
+  if (written) {
+    files->changed(place.pack->file);
+    files->used(place.pack->file, place.offset, place.length);
+  }
   MutexLock lock(mutex);
   Unfinished& pack = *place.pack;
   if (written) {
@@ -428,6 +434,7 @@ Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
     if (touches_hole(sealed, ref.offset)) return absent(ref.pack);
     return fail(opened.error().in("pack " + ref.pack.str() + " at " + std::to_string(ref.offset)));
   }
+  impl_->files->used(file, ref.offset, ref.length);
   return {};
 }
 
@@ -449,10 +456,12 @@ Result<void> PackStore::store_at(const ObjectId& pack, uint64_t offset, BytesVie
     if (impl_->open && impl_->open->file->id() == pack)
       return fail(Code::kInvalid, "pack " + pack.str() + ": open for appending");
   }
+  TRYV(failpoint("pack.store"));
   TRY(PackFilePtr file, impl_->files->find_or_create(pack));
   TRY(auto fd, impl_->files->fd(file));
   auto written = write_at(*fd, sealed, offset);
   impl_->files->changed(file);
+  impl_->files->used(file, offset, sealed.size());
   if (!written) {
     (void)drop_range(pack, offset, sealed.size());  // a half-written cell would look like damage
     return fail(written.error().in("pack " + pack.str()));
@@ -471,6 +480,23 @@ Result<void> PackStore::drop_range(const ObjectId& pack, uint64_t offset, uint64
   if (done != 0) return fail(errno_error("pack " + pack.str(), errno));
   impl_->files->changed(file);
   return {};
+}
+
+uint64_t PackStore::evict(uint64_t bytes, const std::function<bool(const ObjectId&)>& may_go) {
+  std::unordered_map<ObjectId, bool> answers;  // of those that were asked for
+  uint64_t freed = 0;
+  for (const PackFiles::Range& range : impl_->files->ranges_by_use()) {
+    if (freed >= bytes) break;
+    auto [answer, asked] = answers.try_emplace(range.file->id(), false);
+    if (asked) answer->second = may_go(range.file->id());
+    if (!answer->second) continue;
+    auto one = impl_->files->evict(range);
+    if (one)
+      freed += *one;
+    else
+      log_line(LogLevel::kWarning, "cannot evict from pack " + range.file->id().str() + ": " + one.error().what());
+  }
+  return freed;
 }
 
 Result<uint64_t> PackStore::finish(const ObjectId& pack, const std::vector<IndexEntry>& index) {
@@ -541,6 +567,13 @@ Result<void> PackStore::remove(const ObjectId& pack) {
 }
 
 Result<std::vector<ObjectId>> PackStore::local_packs() const { return impl_->files->ids(); }
+
+uint64_t PackStore::unrotated_bytes() const {
+  MutexLock lock(impl_->mutex);
+  uint64_t bytes = impl_->open ? impl_->open->end : 0;
+  for (const Impl::UnfinishedPtr& pack : impl_->closed) bytes += pack->end;
+  return bytes;
+}
 
 uint64_t PackStore::disk_bytes() const { return impl_->files->disk_bytes(); }
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -86,6 +87,12 @@ class PackStore {
   // holds is nowhere else. Ok when there is no such pack.
   Result<void> drop_range(const ObjectId& pack, uint64_t offset, uint64_t length);
 
+  // Frees at least `bytes` of the disk if that is possible: of finished packs for which `may_go` says yes, the least
+  // recently used ranges first, and files in which nothing is left. What was used is known by the mebibyte and in memory
+  // only; what former runs left counts as older, by the times of its file. Readers may run: they find a hole. Returns
+  // what became free. One caller at a time; `may_go` is called with no lock held, once for a pack.
+  uint64_t evict(uint64_t bytes, const std::function<bool(const ObjectId&)>& may_go);
+
   // Completes a closed pack for upload: gaps filled, padding, index, trailer, fdatasync, durable name. Returns its size.
   // Frames that `index` does not name stay where they are. A pack that was finished already, also in a former run, keeps
   // its bytes when its index has every frame of `index`; kInvalid when it does not, or when the pack is open. kNotFound;
@@ -101,6 +108,8 @@ class PackStore {
   Result<void> remove(const ObjectId& pack);
   // Every pack that has a file here.
   Result<std::vector<ObjectId>> local_packs() const;
+  // Bytes of frames in packs that no rotate() has returned yet.
+  uint64_t unrotated_bytes() const;
   // Disk blocks of all pack files, in bytes. Asks the file system about those that changed since the last call.
   uint64_t disk_bytes() const;
 

@@ -78,7 +78,7 @@ Outcome<void> publish_root(const Target& target, OpenDrive& drive, const VolumeH
   TRYV(directory.keep(head, slots));
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(secrets)));
   TRYV(remember_volume(target.state_root, target.canonical, head.volume));
-  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), stop));
+  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), {}, stop));
   ProgressView view = ProgressView::on_stderr(quiet);
   auto synced = drive.synchronizer->sync(stop, [&](const SyncProgress& p) {
     view.show({p.done_bytes, p.total_bytes, p.waiting_changes, p.rate, true, ""});

@@ -88,7 +88,10 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   TRY(OpenDrive drive, open_remote(target));
   TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt->token()));
   const std::string directory = volume.directory.path();
-  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), interrupt->token()));
+  TRY(SpaceLimits limits, usual_space_limits(directory));
+  limits.cache = target.settings.cache_size.value_or(limits.cache);
+  limits.free = target.settings.free_space.value_or(limits.free);
+  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt->token()));
 
   MountOptions options = mount_options(flags, target, path, directory);
   auto waits = std::make_shared<RemoteWaits>();

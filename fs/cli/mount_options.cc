@@ -61,8 +61,6 @@ Outcome<void> parse_mount_options(std::string_view text, MountFlags& flags, Volu
     } else if (name == "uid" || name == "gid") {
       TRY(uint32_t id, parse_id(name, value));
       (name == "uid" ? flags.uid : flags.gid) = id;
-    } else if (name == "cache_size" || name == "reserve") {
-      return give_up(Exit::kUnsupported, "-o " + name + " is not there yet");
     } else if (is_for_fuse(name)) {
       flags.fuse_options.push_back(option);
     } else if (!is_for_others(name)) {

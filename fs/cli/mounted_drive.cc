@@ -169,15 +169,28 @@ Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, Pati
 json MountedDrive::status() {
   Phase phase;
   std::optional<Problem> own;
+  ReplicaCounters replica = drive_.replica->counters();
+  std::optional<WallTime> disk_full;
   {
     MutexLock lock(mutex_);
     phase = phase_;
     own = own_problem_;
+    if (replica.missing_reserve == 0)
+      disk_full_.reset();
+    else if (!disk_full_)
+      disk_full_ = Clock::system().wall();
+    disk_full = disk_full_;
   }
   SyncStatus sync = drive_.synchronizer->status();
   if (own) sync.problems.push_back(*own);
   sync.upload_rate = upload_rate();
+  if (disk_full) {
+    sync.problems.push_back({"the disk with the state directory is full",
+                             "Make room there. Nothing is lost; files can be removed, and what is written goes up.",
+                             *disk_full});
+  }
   json out = status_json(sync, Clock::system().wall());
+  out["cache"] = cache_json(replica);
   out["version"] = 1;
   out["state"] = phase == Phase::kMounted ? "mounted" : "finishing";
   out["mount"] = facts_.mount_point;
@@ -187,7 +200,7 @@ json MountedDrive::status() {
   out["pid"] = ::getpid();
   out["since"] = format_time(since_);
   out["counters"] = {{"store", counters_json(drive_.meter->counters())},
-                     {"replica", counters_json(drive_.replica->counters())},
+                     {"replica", counters_json(replica)},
                      {"upcalls", counters_json(mount_->upcalls())}};
   return out;
 }

@@ -14,7 +14,8 @@ Outcome<OpenDrive> open_remote(const Target& target) {
   return drive;
 }
 
-Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, std::stop_token stop) {
+Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, const SpaceLimits& limits,
+                         std::stop_token stop) {
   drive.volume = std::move(volume);
   UnlockedVolume& v = *drive.volume;
   const auto& [epoch, key] = *v.secrets.epoch_keys.rbegin();
@@ -23,6 +24,7 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   options.device_name = v.identity.name;
   options.root_uid = ::geteuid();
   options.root_gid = ::getegid();
+  options.space = limits;
   TRY(drive.replica, Replica::open(v.directory.replica_path(), std::move(keys), options));
   SyncOptions sync;
   if (drive.store_is_directory) sync.missing_after = std::chrono::hours(24);

@@ -29,7 +29,8 @@ struct OpenDrive {
 Outcome<OpenDrive> open_remote(const Target& target);
 
 // Opens the replica of an unlocked volume and brings it to where it can be used: started, with a root directory. A new
-// device waits for the store here, until `stop`.
-Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, std::stop_token stop);
+// device waits for the store here, until `stop`. `limits`: what it may take of the disk.
+Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, const SpaceLimits& limits,
+                         std::stop_token stop);
 
 }  // namespace coffer::cli

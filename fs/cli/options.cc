@@ -46,6 +46,8 @@ void add_common_options(CLI::App& app, VolumeSettings& s) {
   add_switch(app, s, "--plaintext-loopback", "plaintext_loopback", "allow http and webdav to 127.0.0.1 (for tests)");
   add_setting(app, s, "--upload-limit", "upload_limit", "SIZE", "bytes per second");
   add_setting(app, s, "--download-limit", "download_limit", "SIZE", "bytes per second");
+  add_setting(app, s, "--cache-size", "cache_size", "SIZE", "mount: keep no more than this of what the store has");
+  add_setting(app, s, "--free-space", "free_space", "SIZE", "mount: keep this much of the local disk free");
 }
 
 CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::vector<std::string>& operands,
@@ -118,7 +120,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   CLI::App* mount = add_command(app, "mount", "mount a volume on DIR", operands, "STORE|NAME [DIR]", 1, 2);
   mount->add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   std::vector<std::string> mount_options;
-  mount->add_option("-o", mount_options, "mount options: ro, allow_other, uid=N, gid=N, fsync=remote, noatime, ...")
+  mount->add_option("-o", mount_options, "mount options: ro, allow_other, uid=N, gid=N, fsync=remote, cache_size=SIZE, noatime, ...")
       ->type_name("OPTIONS")
       ->allow_extra_args(false);
   CLI::App* unmount = add_command(app, "unmount", "finish uploading, then unmount DIR", operands, "DIR", 1, 1);

@@ -39,12 +39,15 @@ constexpr BoolField kBoolFields[] = {
 constexpr SizeField kSizeFields[] = {
     {"upload_limit", &VolumeSettings::upload_limit},
     {"download_limit", &VolumeSettings::download_limit},
+    {"cache_size", &VolumeSettings::cache_size},
+    {"free_space", &VolumeSettings::free_space},
 };
 
 // What may come from the environment, as COFFER_ and the name in capitals.
 constexpr const char* kEnvironment[] = {
     "endpoint",           "region",     "ca_file",      "state_dir",      "device_name",        "passphrase_file",
-    "passphrase_command", "path_style", "upload_limit", "download_limit", "plaintext_loopback",
+    "passphrase_command", "path_style", "upload_limit", "download_limit", "plaintext_loopback", "cache_size",
+    "free_space",
 };
 
 bool is_passphrase_source(const std::string& name) {
@@ -82,6 +85,8 @@ Outcome<bool> set_field(VolumeSettings& settings, const std::string& name, const
     if (name != f.name) continue;
     auto parsed = parse_size(value);
     if (!parsed) return give_up(parsed.error().in(name));
+    if (f.field == &VolumeSettings::cache_size && *parsed != 0 && *parsed < kLeastCache)
+      return give_up(Exit::kUsage, name + ": '" + value + "' is too little to work with", "It takes at least 64M.");
     settings.*f.field = *parsed;
     return true;
   }

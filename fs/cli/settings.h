@@ -11,6 +11,8 @@
 
 namespace coffer::cli {
 
+inline constexpr uint64_t kLeastCache = 64 << 20;  // with less, readers would push out what others wait for
+
 struct VolumeSettings {
   std::string store;  // STORE, or before resolve_settings() the NAME of a volume in config.toml
   std::string endpoint, region, ca_file;
@@ -18,6 +20,7 @@ struct VolumeSettings {
   std::string passphrase_file, passphrase_command, recovery_key_file;
   std::optional<bool> path_style, plaintext_loopback;
   std::optional<uint64_t> upload_limit, download_limit;  // bytes per second
+  std::optional<uint64_t> cache_size, free_space;        // bytes; at least kLeastCache, 0: no limit
   std::string directory;                                 // config.toml: where `coffer mount NAME` mounts
   std::string mount_options;                             // as after -o
 

@@ -105,6 +105,12 @@ json counters_json(const ReplicaCounters& c) {
           {"journal_syncs", c.journal_syncs},     {"pack_syncs", c.pack_syncs},       {"disk_bytes", c.disk_bytes}};
 }
 
+json cache_json(const ReplicaCounters& c) {
+  return {{"bytes", c.disk_bytes},
+          {"limit", c.cache_limit > 0 ? json(c.cache_limit) : json(nullptr)},
+          {"disk_full", c.missing_reserve > 0}};
+}
+
 json counters_json(const std::vector<UpcallCount>& counts) {
   json out = json::object();
   for (const UpcallCount& c : counts) out[c.operation] = {{"calls", c.calls}, {"cpu_ns", c.cpu_ns}};
@@ -116,6 +122,11 @@ std::string status_text(const json& s) {
       line("mount", text(s, "mount") + (text(s, "state") == "mounted" ? "" : " (" + text(s, "state") + ")"));
   out += line("store", text(s, "store") + (flag(s, "online") ? "" : " (not reached)"));
   out += line("waiting", waiting_text(s));
+  if (auto cache = s.find("cache"); cache != s.end() && cache->is_object()) {
+    uint64_t limit = number(*cache, "limit");
+    out += line("cache", format_bytes(number(*cache, "bytes")) + " on this disk, " +
+                             (limit > 0 ? "limited to " + format_bytes(limit) : "without a limit of its own"));
+  }
   out += line("uploaded", format_bytes(number(s, "uploaded_bytes")) + " since the mount");
   if (std::string t = text(s, "last_published"); !t.empty()) out += line("published", t);
   if (std::string t = text(s, "last_news_check"); !t.empty()) out += line("news", "looked for at " + t);

@@ -15,6 +15,8 @@ namespace coffer::cli {
 nlohmann::json status_json(const SyncStatus& status, WallTime now);
 nlohmann::json counters_json(const StoreCounters& counters);
 nlohmann::json counters_json(const ReplicaCounters& counters);
+// Packs on the local disk, and whether that is full.
+nlohmann::json cache_json(const ReplicaCounters& counters);
 nlohmann::json counters_json(const std::vector<UpcallCount>& counts);
 
 // Fields that are missing or of another type are left out: the daemon may be of another version.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kPiece = 1 << 20;
 constexpr size_t kListPiece = 1000;
+constexpr uint64_t kCache = 256 << 20;  // of what was read, in the temporary directory
 
 Outcome<std::string> make_temporary_directory() {
   const char* base = std::getenv("TMPDIR");
@@ -36,7 +37,7 @@ Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop
   target.state_root = reader->directory_;
   TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(secrets)));
-  TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), stop));
+  TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), {kCache, 0, 0}, stop));
   return reader;
 }
 

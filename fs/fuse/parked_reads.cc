@@ -8,8 +8,9 @@ namespace coffer::fuse {
 
 namespace {
 
-// What was fetched can be evicted before it is read when the cache is small; not for ever, though.
-constexpr int kRounds = 8;
+// What was fetched can be evicted before it is read, when many readers share a small cache. In each round somebody gets on;
+// a replica that keeps nothing must not hold a reader for ever, though.
+constexpr int kRounds = 64;
 
 }  // namespace
 

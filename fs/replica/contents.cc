@@ -103,10 +103,10 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
 Result<void> Replica::Impl::seal_file(Ino ino) {
   auto file = find_file(ino);
   if (!file) return {};
-  {
+  TRYV(with_reserve([&]() -> Result<void> {
     MutexLock lock(file->mutex);
-    if (!file->gone) TRYV(seal(ino, *file, true));
-  }
+    return file->gone ? Result<void>{} : seal(ino, *file, true);
+  }));
   tell_pending();
   return {};
 }
@@ -141,6 +141,7 @@ void Replica::Impl::drop_written(Ino ino) {
 Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_times) {
   if (offset > model::kSizeMax || data.size() > model::kSizeMax - offset)
     return fail(Code::kTooLarge, "write beyond the largest file size");
+  TRYV(impl_->space->admit(data.size()));
   TRYV(impl_->throttle());
   for (;;) {
     auto file = impl_->find_or_make_file(ino);
@@ -326,12 +327,12 @@ Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableByte
 
 Result<void> Replica::sync_file(Ino ino) {
   TRYV(impl_->seal_file(ino));
-  return impl_->journal->sync(impl_->journal->last_lsn());
+  return sync_all(false);
 }
 
 Result<void> Replica::sync_all(bool with_unsealed) {
   if (with_unsealed) TRYV(impl_->seal_everything());
-  return impl_->journal->sync(impl_->journal->last_lsn());
+  return impl_->with_reserve([&] { return impl_->journal->sync(impl_->journal->last_lsn()); });
 }
 
 }  // namespace coffer

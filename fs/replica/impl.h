@@ -21,6 +21,7 @@
 #include "fs/model/remains.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/frame_cache.h"
+#include "fs/replica/local_space.h"
 #include "fs/replica/replica.h"
 #include "fs/replica/write_buffer.h"
 
@@ -45,6 +46,8 @@ struct Replica::Impl {
   std::unique_ptr<Table> table;
   std::unique_ptr<PackStore> packs;
   std::unique_ptr<Journal> journal;
+  std::unique_ptr<LocalSpace> space;
+  Lsn replayed = 0;  // the last that was in the journal
   std::function<void()> pending_callback;
   std::function<void(const model::Touch&)> touch_callback;
   std::function<bool(Ino, Ino)> supersede_callback;
@@ -85,6 +88,9 @@ struct Replica::Impl {
   // Nothing refers to these any more; their files go when LMDB holds everything up to the lsn, since until then a replay
   // of the journal still asks for their frames.
   std::vector<std::pair<Lsn, ObjectId>> dead GUARDED_BY(unsent_mutex);
+  // The store has these, but LMDB does not say so yet: replaying the journal up to the lsn may ask for their frames before
+  // it comes to where it says that they are in the store.
+  std::map<ObjectId, Lsn> placed GUARDED_BY(unsent_mutex);
 
   // --- background work
   Mutex work_mutex{Rank::kLeaf};
@@ -116,6 +122,19 @@ struct Replica::Impl {
   // The same for a model transaction: nothing happens when it fails.
   Result<void> commit(model::Transaction& tx, std::span<const model::Extent> frames = {}) REQUIRES(state);
   void tell_pending();
+  // Whether what this machine has of the pack may be evicted.
+  bool may_go(const ObjectId& pack);
+  void note_committed();
+  uint64_t unsent_bytes();
+
+  // Runs an operation that may have to work on a full disk: once more when the reserve can be given up for it. No lock is
+  // held.
+  template <typename Op>
+  auto with_reserve(Op&& op) -> decltype(op()) {
+    auto result = op();
+    if (!result && result.error().code() == Code::kNoSpace && space->give_up_reserve()) result = op();
+    return result;
+  }
 
   // Runs `op(Transaction&)` -> Result<T> under the exclusive lock and commits it when it succeeds.
   template <typename Op>

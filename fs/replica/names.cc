@@ -26,12 +26,14 @@ Result<Inode> Replica::attributes(Ino ino) {
 }
 
 Result<Node> Replica::make(Ino dir, std::string_view name, const model::NewInode& what) {
+  TRYV(impl_->space->admit(0));
   return impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS {
     return model::make(tx, dir, name, what, impl_->fresh_ino(), random_u64(), impl_->now());
   });
 }
 
 Result<Node> Replica::link(Ino ino, Ino dir, std::string_view name) {
+  TRYV(impl_->space->admit(0));
   auto node = impl_->change([&](model::Transaction& tx) { return model::link(tx, ino, dir, name, impl_->now()); });
   if (node) impl_->overlay(ino, node->inode);
   return node;
@@ -155,6 +157,7 @@ Result<std::vector<model::Xattr>> Replica::list_xattrs(Ino ino) {
 }
 
 Result<void> Replica::set_xattr(Ino ino, std::string_view name, BytesView value, model::XattrMode mode) {
+  TRYV(impl_->space->admit(value.size()));
   return impl_->change(
       [&](model::Transaction& tx) { return model::set_xattr(tx, ino, name, value, mode, impl_->now()); });
 }

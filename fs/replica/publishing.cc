@@ -185,7 +185,7 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
     r.generations = next;
     r.applied[frozen.last] = std::move(applied);
   }
-  return r.journal->sync(lsn);
+  return r.with_reserve([&] { return r.journal->sync(lsn); });
 }
 
 Result<std::optional<Replica::Outgoing>> Replica::outgoing() {
@@ -210,13 +210,26 @@ Result<void> Replica::packs_uploaded(std::span<const std::pair<ObjectId, PackPla
   std::vector<RowPut> puts;
   for (const auto& [id, place] : packs) puts.push_back({place_key(id), encode(place)});
   if (puts.empty()) return {};
+  Lsn lsn;
   {
     ExclusiveLock lock(impl_->state);
-    impl_->commit(puts);
+    lsn = impl_->commit(puts);
   }
   MutexLock lock(impl_->unsent_mutex);
-  for (const auto& [id, place] : packs) impl_->unsent.erase(id);
+  for (const auto& [id, place] : packs) {
+    impl_->placed[id] = lsn;
+    impl_->unsent.erase(id);
+  }
   return {};
+}
+
+Result<uint64_t> Replica::finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index) {
+  return impl_->with_reserve([&] { return impl_->packs->finish(pack, index); });
+}
+
+Result<void> Replica::keep_frame(const FrameRef& ref, BytesView sealed) {
+  impl_->space->admit_fetched(sealed.size());
+  return impl_->packs->store_frame(ref, sealed);
 }
 
 Result<std::optional<PackPlace>> Replica::place_of(const ObjectId& pack) {

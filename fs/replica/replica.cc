@@ -34,6 +34,9 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
   Journal::Options journal_options;
   journal_options.before_sync = [packs = r.packs.get()] { return packs->sync(); };
   TRY(r.journal, Journal::open(dir + "/journal", r.keys.volume, *r.keys.local, std::move(journal_options)));
+  LocalSpace::Backend backend{r.options.clock, [&r](const ObjectId& id) { return r.may_go(id); },
+                              [&r] { return r.unsent_bytes(); }, [&r] { return uint64_t{r.dirty_bytes.load()}; }};
+  TRY(r.space, LocalSpace::open(dir, *r.packs, r.options.space, std::move(backend)));
   if (auto recovered = r.recover(); !recovered) return fail(recovered.error().in("replica in " + dir));
   r.start_workers();
   return std::unique_ptr<Replica>(new Replica(std::move(impl)));
@@ -58,6 +61,7 @@ Result<void> Replica::Impl::recover() {
     return true;
   }));
 
+  replayed = journal->last_lsn();
   ExclusiveLock lock(state);
   TRY(auto state_row, table->get(state_key()));
   if (state_row) {
@@ -104,10 +108,11 @@ void Replica::Impl::start_workers() {
 
 Result<void> Replica::Impl::commit_rows() {
   while (auto lsn = table->freeze()) {
-    TRYV(journal->sync(*lsn));
-    TRYV(table->commit_frozen());
+    TRYV(with_reserve([&] { return journal->sync(*lsn); }));
+    TRYV(with_reserve([&] { return table->commit_frozen(); }));
     TRYV(journal->release(table->committed_lsn()));
     TRYV(remove_dead_packs());
+    note_committed();
     work_done.notify_all();
     if (table->uncommitted_bytes() < kCommitFrom) break;
   }
@@ -129,6 +134,42 @@ Result<void> Replica::Impl::remove_dead_packs() {
   return {};
 }
 
+bool Replica::Impl::may_go(const ObjectId& pack) {
+  const Lsn committed = table->committed_lsn();
+  if (committed < replayed) return false;
+  {
+    MutexLock lock(unsent_mutex);
+    auto since = placed.find(pack);
+    if (unsent.contains(pack) || (since != placed.end() && since->second > committed)) return false;
+  }
+  auto row = table->get(place_key(pack));
+  if (!row || !*row) return false;
+  auto place = decode_pack_place(**row);
+  if (!place) return false;
+  // A record carries those frames of a pack that its changes need: others may live on in files that were removed and are
+  // still open.
+  if (place->offset == 0) return true;
+  SharedLock lock(state);
+  return orphans.empty();
+}
+
+void Replica::Impl::note_committed() {
+  const Lsn committed = table->committed_lsn();
+  size_t ripe;
+  {
+    MutexLock lock(unsent_mutex);
+    ripe = std::erase_if(placed, [&](const auto& item) { return item.second <= committed; });
+  }
+  space->more_may_go(ripe * kPackTarget);
+}
+
+uint64_t Replica::Impl::unsent_bytes() {
+  uint64_t bytes = packs->unrotated_bytes();
+  MutexLock lock(unsent_mutex);
+  for (const auto& [id, size] : unsent) bytes += size;
+  return bytes;
+}
+
 void Replica::Impl::commit_loop(std::stop_token stop) {
   Nanos last_commit = options.clock->monotonic();
   while (!stop.stop_requested()) {
@@ -140,7 +181,8 @@ void Replica::Impl::commit_loop(std::stop_token stop) {
       commit_wanted = false;
       if (stopping) return;
     }
-    Result<void> done = journal->flush();
+    space->tidy();
+    Result<void> done = with_reserve([&] { return journal->flush(); });
     size_t waiting = table->uncommitted_bytes();
     bool old = options.clock->monotonic() - last_commit > options.commit_every;
     if (done && waiting > 0 && (wanted || old || waiting > kCommitFrom)) {
@@ -271,7 +313,7 @@ Result<void> Replica::close() {
     t->join();
   }
   TRYV(r.seal_everything());
-  TRYV(r.journal->sync(r.journal->last_lsn()));
+  TRYV(r.with_reserve([&] { return r.journal->sync(r.journal->last_lsn()); }));
   return r.commit_rows();
 }
 
@@ -296,7 +338,8 @@ Result<void> Replica::put_rows(std::span<const RowPut> puts, bool durable) {
     ExclusiveLock lock(impl_->state);
     lsn = impl_->commit(puts);
   }
-  return durable ? impl_->journal->sync(lsn) : Result<void>{};
+  if (!durable) return {};
+  return impl_->with_reserve([&] { return impl_->journal->sync(lsn); });
 }
 
 void Replica::on_pending(std::function<void()> callback) { impl_->pending_callback = std::move(callback); }
@@ -324,6 +367,8 @@ ReplicaCounters Replica::counters() {
   c.journal_syncs = impl_->journal->syncs();
   c.pack_syncs = impl_->packs->syncs();
   c.disk_bytes = impl_->packs->disk_bytes();
+  c.cache_limit = impl_->space->limits().cache;
+  c.missing_reserve = impl_->space->missing_reserve();
   return c;
 }
 

@@ -4,7 +4,8 @@
 // Durability: an operation that returned is visible to every later one and, after kill -9, lost only if it is younger than
 // the journal's last flush (100 ms); sync_file, sync_all make durable against power loss.
 //
-// Errors of all operations: those of fs/model/tree.h, and kNoSpace, kIo, kCorrupt. Nothing here waits for a store.
+// Errors of all operations: those of fs/model/tree.h, and kNoSpace, kIo, kCorrupt. Nothing here waits for a store. On a full
+// disk, what makes or writes gets kNoSpace (fs/replica/local_space.h); removing, truncating and publishing go on.
 #pragma once
 
 #include <functional>
@@ -23,6 +24,7 @@
 #include "fs/model/apply.h"
 #include "fs/model/change_set.h"
 #include "fs/model/tree.h"
+#include "fs/replica/local_space.h"
 #include "fs/replica/news_gate.h"
 
 namespace coffer {
@@ -72,7 +74,9 @@ struct ReplicaCounters {
   uint64_t pending_bytes = 0;    // of packs that no store has yet, and unsealed data
   uint64_t dirty_bytes = 0;      // in memory, not sealed yet
   uint64_t journal_syncs = 0, pack_syncs = 0;
-  uint64_t disk_bytes = 0;
+  uint64_t disk_bytes = 0;       // of packs: cached, and waiting for the store
+  uint64_t cache_limit = 0;      // 0: none
+  uint64_t missing_reserve = 0;  // not 0: the disk is full, or was
 };
 
 // Thread-safe, all of it; but freeze(), publish() and apply() are called one at a time (the synchronizer takes turns), since
@@ -86,6 +90,7 @@ class Replica {
     Nanos commit_every = std::chrono::seconds(5);  // to LMDB, at the latest
     std::string device_name;                       // for conflict names
     uint32_t root_uid = 0, root_gid = 0;           // of a new volume's root directory
+    SpaceLimits space;
   };
   struct Keys {
     VolumeId volume;
@@ -191,6 +196,10 @@ class Replica {
   // Everything up to this position in the order is stable: history below it is dropped.
   Result<void> set_stable(uint64_t stamp);
   Result<std::optional<PackPlace>> place_of(const ObjectId& pack);
+  // As PackStore::finish; has the disk space reserve to do it.
+  Result<uint64_t> finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index);
+  // Keeps the verified sealed bytes of a fetched frame, and evicts others for it.
+  Result<void> keep_frame(const FrameRef& ref, BytesView sealed);
 
   // Rows of the synchronizer's own (keys starting with 'S', clear as a whole).
   Result<std::optional<Bytes>> get_row(const RowKey& key);

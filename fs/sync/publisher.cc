@@ -223,7 +223,7 @@ Result<void> Publisher::publish_pending(std::stop_token stop) {
 }
 
 Result<uint64_t> Publisher::finish_pack(const Frozen::Pack& pack) {
-  auto size = c_.replica.packs().finish(pack.id, pack.index);
+  auto size = c_.replica.finish_pack(pack.id, pack.index);
   // It was finished for an attempt that came to nothing, when more of its frames lived. They are all still in there.
   if (!size && size.error().code() == Code::kInvalid) return c_.replica.packs().size(pack.id);
   return size;

@@ -25,7 +25,7 @@ FetchPool::Options fetch_options(const SyncOptions& options) {
 
 FetchPool::Backend fetch_backend(Replica& replica) {
   return {[&replica](const ObjectId& pack) { return replica.place_of(pack); },
-          [&replica](const FrameRef& ref, BytesView sealed) { return replica.packs().store_frame(ref, sealed); }};
+          [&replica](const FrameRef& ref, BytesView sealed) { return replica.keep_frame(ref, sealed); }};
 }
 
 }  // namespace

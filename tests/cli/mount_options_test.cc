@@ -40,12 +40,16 @@ TEST(MountOptions, NonsenseIsAUsageError) {
   }
 }
 
-TEST(MountOptions, WhatIsNotThereYetSaysSo) {
+TEST(MountOptions, TheCacheHasALimitAndALeastOne) {
   MountFlags flags;
   VolumeSettings settings;
-  auto parsed = parse_mount_options("cache_size=1G", flags, settings);
+  ASSERT_TRUE(parse_mount_options("cache_size=1G,free_space=0", flags, settings));
+  EXPECT_EQ(settings.cache_size, 1u << 30);
+  EXPECT_EQ(settings.free_space, 0u);
+  auto parsed = parse_mount_options("cache_size=1M", flags, settings);
   ASSERT_FALSE(parsed);
-  EXPECT_EQ(parsed.error().exit, Exit::kUnsupported);
+  EXPECT_EQ(parsed.error().exit, Exit::kUsage);
+  EXPECT_TRUE(parse_mount_options("cache_size=0", flags, settings));
 }
 
 }  // namespace

@@ -32,6 +32,19 @@ TEST(StatusJson, HasWhatThePageSays) {
   EXPECT_NE(text.find("Take an umbrella."), std::string::npos);
 }
 
+TEST(StatusJson, TellsWhatTheCacheTakesAndMayTake) {
+  ReplicaCounters counters;
+  counters.disk_bytes = 3 << 20;
+  json without = {{"cache", cache_json(counters)}};
+  EXPECT_TRUE(without["cache"]["limit"].is_null());
+  EXPECT_NE(status_text(without).find("3.0 MiB on this disk, without a limit"), std::string::npos);
+  counters.cache_limit = 64 << 20;
+  counters.missing_reserve = 1;
+  json with = {{"cache", cache_json(counters)}};
+  EXPECT_EQ(with["cache"]["disk_full"], true);
+  EXPECT_NE(status_text(with).find("3.0 MiB on this disk, limited to 64 MiB"), std::string::npos) << status_text(with);
+}
+
 TEST(StatusJson, TextSurvivesAnyJson) {
   for (const char* text : {"{}", "{\"devices\":5,\"problems\":{\"a\":1},\"waiting\":[]}",
                            "{\"devices\":[1,null,{}],\"problems\":[{}],\"online\":\"yes\"}"})
