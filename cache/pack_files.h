@@ -32,10 +32,10 @@ class PackFile {
  private:
   friend class PackFiles;
   const ObjectId id_;
-  bool unfinished_ = false;                      // lies in new/
-  bool removed_ = false;                         // not in the map any more
-  bool disk_stale_ = false;                      // in PackFiles::stale_
-  uint64_t disk_bytes_ = 0;                      // as last counted
+  bool unfinished_ = false;  // lies in new/
+  bool removed_ = false;     // not in the map any more
+  bool disk_stale_ = false;  // in PackFiles::stale_
+  uint64_t disk_bytes_ = 0;  // as last counted
   // For each range, when it was last used, by PackFiles::uses_; 0: nothing of it is here. A file of a former run starts
   // with kFormerRun, and has the seconds of its times in place of it once it has been counted. Free of locks.
   std::array<std::atomic<uint64_t>, kUseRanges> used_{};

@@ -120,7 +120,9 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   CLI::App* mount = add_command(app, "mount", "mount a volume on DIR", operands, "STORE|NAME [DIR]", 1, 2);
   mount->add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   std::vector<std::string> mount_options;
-  mount->add_option("-o", mount_options, "mount options: ro, allow_other, uid=N, gid=N, fsync=remote, cache_size=SIZE, noatime, ...")
+  mount
+      ->add_option("-o", mount_options,
+                   "mount options: ro, allow_other, uid=N, gid=N, fsync=remote, cache_size=SIZE, noatime, ...")
       ->type_name("OPTIONS")
       ->allow_extra_args(false);
   CLI::App* unmount = add_command(app, "unmount", "finish uploading, then unmount DIR", operands, "DIR", 1, 1);

@@ -36,6 +36,7 @@ Result<std::unique_ptr<LocalSpace>> LocalSpace::open(const std::string& director
   std::unique_ptr<LocalSpace> space(new LocalSpace(directory, packs, limits, std::move(backend)));
   MutexLock lock(space->mutex_);
   TRY(space->reserve_, SpaceReserve::open(directory + "/reserve", limits.reserve));
+  space->restore_reserve();
   return space;
 }
 
@@ -80,11 +81,16 @@ void LocalSpace::tidy() {
   const int64_t free = room() + static_cast<int64_t>(reserve_.missing());
   if (free < static_cast<int64_t>(margin() / 2)) {
     if (reserve_.give_up()) log_line(LogLevel::kWarning, "the disk with the state directory is full");
-  } else if (reserve_.missing() > 0 && room() >= static_cast<int64_t>(margin())) {
-    // Somebody else may be faster; then it is tried again.
-    if (auto taken = reserve_.take(); !taken && taken.error().code() != Code::kNoSpace)
-      log_line(LogLevel::kWarning, taken.error().what());
+  } else {
+    restore_reserve();
   }
+}
+
+void LocalSpace::restore_reserve() {
+  if (reserve_.missing() == 0 || room() < static_cast<int64_t>(margin())) return;
+  // Somebody else may be faster; then it is tried again.
+  if (auto taken = reserve_.take(); !taken && taken.error().code() != Code::kNoSpace)
+    log_line(LogLevel::kWarning, taken.error().what());
 }
 
 void LocalSpace::more_may_go(uint64_t bytes) { may_go_since_ += bytes; }

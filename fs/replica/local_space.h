@@ -36,9 +36,9 @@ class LocalSpace {
  public:
   struct Backend {
     const Clock* clock = &Clock::system();
-    std::function<bool(const ObjectId&)> may_go;    // the store has this pack, and a crash would not forget that
-    std::function<uint64_t()> unsent_bytes;         // on disk, and in no store
-    std::function<uint64_t()> bytes_in_memory;      // taken from writers, and not on disk yet
+    std::function<bool(const ObjectId&)> may_go;  // the store has this pack, and a crash would not forget that
+    std::function<uint64_t()> unsent_bytes;       // on disk, and in no store
+    std::function<uint64_t()> bytes_in_memory;    // taken from writers, and not on disk yet
   };
 
   static Result<std::unique_ptr<LocalSpace>> open(const std::string& directory, PackStore& packs,
@@ -70,6 +70,7 @@ class LocalSpace {
   // Evicts down to the limits with `more` bytes to come.
   void keep_limits(uint64_t more) REQUIRES(mutex_);
   uint64_t evict(uint64_t bytes) REQUIRES(mutex_);
+  void restore_reserve() REQUIRES(mutex_);
   uint64_t margin() const;
 
   const std::string directory_;
@@ -77,7 +78,7 @@ class LocalSpace {
   const SpaceLimits limits_;
   const Backend backend_;
 
-  std::atomic<int64_t> credit_{0};        // what may be taken from writers without looking
+  std::atomic<int64_t> credit_{0};         // what may be taken from writers without looking
   std::atomic<uint64_t> may_go_since_{0};  // bytes that may be evicted and came after the last try
 
   Mutex mutex_{Rank::kSync};

@@ -6,6 +6,7 @@
 
 #include "cache/journal.h"
 #include "cache/pack_store.h"
+#include "cache/space_reserve.h"
 #include "cache/table.h"
 #include "tests/cache/fixture.h"
 
@@ -71,6 +72,27 @@ TEST_F(FullDiskTest, JournalKeepsEntriesUntilThereIsRoom) {
     return true;
   }));
   EXPECT_EQ(seen, 22u);
+}
+
+TEST_F(FullDiskTest, ReserveIsGivenUpAndTakenAgain) {
+  const std::string path = dir_.path() + "/reserve";
+  TAKE(SpaceReserve reserve, SpaceReserve::open(path, 2 << 20));
+  EXPECT_EQ(reserve.missing(), 2u << 20);
+  EXPECT_FALSE(reserve.give_up());
+  fill(1 << 20);
+  const size_t left = std::filesystem::space(dir_.path()).available;
+  EXPECT_CODE(Code::kNoSpace, reserve.take());
+  EXPECT_EQ(std::filesystem::space(dir_.path()).available, left);
+  make_room();
+  ASSERT_OK(reserve.take());
+  EXPECT_EQ(reserve.missing(), 0u);
+  TAKE(reserve, SpaceReserve::open(path, 2 << 20));  // it stays for the next run
+  EXPECT_EQ(reserve.missing(), 0u);
+  fill(0);
+  EXPECT_TRUE(reserve.give_up());
+  EXPECT_GE(std::filesystem::space(dir_.path()).available, 2u << 20);
+  TAKE(reserve, SpaceReserve::open(path, 0));
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(FullDiskTest, TableKeepsRowsUntilThereIsRoom) {

@@ -1,7 +1,9 @@
 #include "cache/pack_store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <set>
 #include <thread>
@@ -403,6 +405,61 @@ TEST_F(PackStoreTest, DiskBytesFollow) {
   EXPECT_EQ(store_->disk_bytes(), before);
   ASSERT_OK(store_->remove(ref.pack));
   EXPECT_EQ(store_->disk_bytes(), 0u);
+}
+
+TEST_F(PackStoreTest, EvictsWhatWasNotUsedForLongestByTheMebibyte) {
+  constexpr uint64_t kMiB = 1 << 20;
+  const auto a = fixed_id<ObjectId>(1), b = fixed_id<ObjectId>(2);
+  auto frame_at = [&](const ObjectId& pack, uint64_t offset) { return FrameRef{pack, uint32_t(offset), 5000, {}}; };
+  auto here = [&](const ObjectId& pack, uint64_t offset) {
+    auto r = read(frame_at(pack, offset), 4959);
+    return r || r.error().code() != Code::kNotFound;  // noise does not open, but it is here
+  };
+  auto frame = [&](uint64_t seed) { return append(noise(60'000, seed)); };
+  for (const ObjectId& id : {a, b}) ASSERT_OK(store_->store_range(id, 0, noise(4 * kMiB, 1)));
+  ASSERT_OK(store_->store_range(a, kMiB, noise(kFetchGrid, 2)));  // used again
+  const FrameRef unsent = frame(3);
+  const uint64_t before = store_->disk_bytes();
+  EXPECT_EQ(store_->evict(kMiB, [](const ObjectId&) { return false; }), 0u);
+  EXPECT_EQ(store_->disk_bytes(), before);
+
+  EXPECT_GE(store_->evict(3 * kMiB, [](const ObjectId&) { return true; }), 3 * kMiB);
+  EXPECT_LE(store_->disk_bytes(), before - 3 * kMiB);
+  EXPECT_FALSE(here(a, 0));
+  EXPECT_TRUE(here(a, kMiB));
+  EXPECT_FALSE(here(a, 2 * kMiB));
+  EXPECT_FALSE(here(a, 3 * kMiB));
+  EXPECT_TRUE(here(b, 0));
+
+  // What was not asked for stays, one pack after the other.
+  EXPECT_GE(store_->evict(kMiB, [&](const ObjectId& id) { return id == a; }), kMiB);
+  TAKE(auto left, store_->local_packs());
+  EXPECT_EQ(std::count(left.begin(), left.end(), a), 0);  // nothing is left in it
+  EXPECT_TRUE(here(b, 0));
+
+  // More than there is: all but what is unsent.
+  EXPECT_GE(store_->evict(100 * kMiB, [](const ObjectId&) { return true; }), 4 * kMiB);
+  EXPECT_OK(read(unsent, 60'000));
+  TAKE(left, store_->local_packs());
+  EXPECT_EQ(left, std::vector<ObjectId>{unsent.pack});
+}
+
+TEST_F(PackStoreTest, WhatAFormerRunUsedLastGoesLast) {
+  const auto older = fixed_id<ObjectId>(1), newer = fixed_id<ObjectId>(2), now = fixed_id<ObjectId>(3);
+  for (const ObjectId& id : {newer, older}) ASSERT_OK(store_->store_range(id, 0, noise(1 << 20, 1)));
+  timespec times[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, finished_path(older).c_str(), times, 0), 0);
+  reopen();
+  ASSERT_OK(store_->store_range(now, 0, noise(1 << 20, 1)));
+  for (const ObjectId& next : {older, newer, now}) {
+    auto size = [&] {
+      struct stat st;
+      return ::stat(finished_path(next).c_str(), &st) == 0 ? st.st_blocks : 0;
+    };
+    EXPECT_GT(size(), 0);
+    EXPECT_GT(store_->evict(1, [](const ObjectId&) { return true; }), 0u);
+    EXPECT_EQ(size(), 0);
+  }
 }
 
 TEST_F(PackStoreTest, LocalPacksAreAllKinds) {

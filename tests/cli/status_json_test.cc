@@ -42,7 +42,8 @@ TEST(StatusJson, TellsWhatTheCacheTakesAndMayTake) {
   counters.missing_reserve = 1;
   json with = {{"cache", cache_json(counters)}};
   EXPECT_EQ(with["cache"]["disk_full"], true);
-  EXPECT_NE(status_text(with).find("3.0 MiB on this disk, limited to 64 MiB"), std::string::npos) << status_text(with);
+  EXPECT_NE(status_text(with).find("3.0 MiB on this disk, limited to 64.0 MiB"), std::string::npos)
+      << status_text(with);
 }
 
 TEST(StatusJson, TextSurvivesAnyJson) {

@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <filesystem>
+#include <functional>
+#include <memory>
+#include <thread>
 
 namespace coffer {
 namespace {
@@ -19,6 +23,42 @@ std::string refusal(StoreConfig config) {
 void expect_refused(const std::string& url, const std::string& hint) {
   std::string text = refusal({.url = url});
   EXPECT_NE(text.find(hint), std::string::npos) << url << ": " << text;
+}
+
+// No byte moves that the limits do not cover, however long it takes: counted, with a clock of our own.
+TEST(OpenStore, keeps_to_the_limits_that_were_said) {
+  constexpr uint64_t kUp = 400'000, kDown = 1'000'000;  // bytes per second; a quarter of a second's worth at once
+  constexpr size_t kSize = 1'000'000;
+  std::string directory = std::filesystem::temp_directory_path() / "coffer-limits-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  FakeClock clock;
+  auto meter = std::make_shared<TransferMeter>(clock);
+  auto store = open_store({.url = directory, .upload_limit = kUp, .download_limit = kDown}, meter);
+  ASSERT_TRUE(store) << store.error().what();
+  // The simulated seconds that `work` takes, while the bytes that have moved keep below the limit.
+  auto seconds_for = [&](uint64_t rate, uint64_t StoreCounters::*moved, const std::function<void()>& work) {
+    const Nanos begin = clock.monotonic();
+    std::atomic<bool> done = false;
+    std::jthread worker([&] {
+      work();
+      done = true;
+    });
+    auto elapsed = [&] { return std::chrono::duration<double>(clock.monotonic() - begin).count(); };
+    while (!done) {
+      uint64_t now = meter->counters().*moved;  // before the clock, which only goes on: never too strict
+      EXPECT_LE(static_cast<double>(now), static_cast<double>(rate) * (0.25 + elapsed()) + 1);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      if (!done) clock.advance(std::chrono::milliseconds(50));
+    }
+    return elapsed();
+  };
+  double up = seconds_for(kUp, &StoreCounters::bytes_up, [&] { EXPECT_TRUE((*store)->put("obj/00/x", Bytes(kSize))); });
+  EXPECT_GE(up, 2.25 - 1e-6);
+  EXPECT_EQ(meter->counters().bytes_up, kSize);
+  double down = seconds_for(kDown, &StoreCounters::bytes_down, [&] { EXPECT_TRUE((*store)->get("obj/00/x", kSize)); });
+  EXPECT_GE(down, 0.75 - 1e-6);
+  EXPECT_EQ(meter->counters().bytes_down, kSize);
+  std::filesystem::remove_all(directory);
 }
 
 TEST(OpenStore, describes_what_was_meant) {

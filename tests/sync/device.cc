@@ -35,10 +35,12 @@ VolumeSecrets TestVolume::secrets() const {
   return s;
 }
 
-Device::Device(const TestVolume& volume, std::shared_ptr<ObjectStore> store, std::string name, SyncOptions options)
+Device::Device(const TestVolume& volume, std::shared_ptr<ObjectStore> store, std::string name, SyncOptions options,
+               const SpaceLimits& limits)
     : volume_(volume),
       name_(std::move(name)),
       options_(options),
+      limits_(limits),
       metered_(std::make_shared<MeteredStore>(std::move(store))),
       faults_(std::make_shared<FaultStore>(metered_, nullptr)),
       secrets_(volume.secrets()),
@@ -53,6 +55,7 @@ void Device::start() {
   keys.local = std::make_unique<LocalKeys>(volume_.key, Bytes(32, 3));
   Replica::Options options;
   options.device_name = name_;
+  options.space = limits_;
   TAKE(replica_, Replica::open(dir_.path(), std::move(keys), options));
   sync_ = std::make_unique<Synchronizer>(*replica_, *faults_, *identity_, secrets_, options_);
   ASSERT_OK(sync_->start());

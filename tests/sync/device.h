@@ -29,7 +29,7 @@ struct TestVolume {
 class Device {
  public:
   Device(const TestVolume& volume, std::shared_ptr<ObjectStore> store, std::string name,
-         SyncOptions options = quick_options());
+         SyncOptions options = quick_options(), const SpaceLimits& limits = {});
   ~Device();
 
   // Opens the replica and starts synchronizing; a new device loads what is in the store, and makes the root of an empty
@@ -71,6 +71,7 @@ class Device {
   const TestVolume& volume_;
   const std::string name_;
   const SyncOptions options_;
+  const SpaceLimits limits_;
   TempDir dir_;
   std::shared_ptr<MeteredStore> metered_;
   std::shared_ptr<FaultStore> faults_;

@@ -18,8 +18,9 @@ class SynchronizerTest : public ::testing::Test {
  protected:
   ~SynchronizerTest() override { arm_failpoints(""); }
 
-  std::unique_ptr<Device> device(const std::string& name, SyncOptions options = quick_options()) {
-    auto d = std::make_unique<Device>(volume_, memory_, name, options);
+  std::unique_ptr<Device> device(const std::string& name, SyncOptions options = quick_options(),
+                                 const SpaceLimits& limits = {}) {
+    auto d = std::make_unique<Device>(volume_, memory_, name, options, limits);
     d->start();
     return d;
   }
@@ -51,6 +52,55 @@ class SynchronizerTest : public ::testing::Test {
   TestVolume volume_;
   std::shared_ptr<MemoryStore> memory_ = std::make_shared<MemoryStore>();
 };
+
+// Readers of three times as much as the cache may hold get all of it right, and it never holds more.
+TEST_F(SynchronizerTest, TheCacheHoldsItsLimitWhileReadersRun) {
+  constexpr uint64_t kLimit = 8 << 20;
+  constexpr size_t kFiles = 12, kSize = 2 << 20;
+  auto a = device("a", quick_options(), {kLimit, 0, 0});
+  for (size_t i = 0; i < kFiles; ++i) a->write(std::to_string(i), noise(kSize, i));
+  a->must_sync();
+  auto b = device("b", quick_options(), {kLimit, 0, 0});
+  b->must_sync();
+  // What the fetching threads write at once comes on top.
+  constexpr uint64_t kMost = kLimit + 4 * (2 << 16);
+  std::atomic<bool> done = false;
+  uint64_t most = 0;
+  std::jthread watch([&] {
+    while (!done) {
+      most = std::max(most, b->replica().packs().disk_bytes());
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  });
+  auto read_all = [&](Device& device) {
+    std::vector<std::jthread> readers;
+    for (size_t r = 0; r < 4; ++r) {
+      readers.emplace_back([&, r] {
+        for (size_t n = 0; n < 2 * kFiles; ++n) {
+          size_t i = (r % 2 == 0 ? n + r * 3 : 4 * kFiles - n + r) % kFiles;
+          auto content = device.read(std::to_string(i));
+          ASSERT_OK(content);
+          ASSERT_TRUE(*content == noise(kSize, i));
+        }
+      });
+    }
+  };
+  read_all(*b);
+  done = true;
+  watch.join();
+  EXPECT_LE(most, kMost);
+  EXPECT_GT(most, kLimit / 2);
+  // Where it was written, it goes as soon as the store has it and LMDB says so.
+  wait_until([&] { return a->replica().packs().disk_bytes() <= kLimit; });
+  read_all(*a);
+  EXPECT_LE(a->replica().packs().disk_bytes(), kMost);
+  // What a former run cached counts as well.
+  b->restart();
+  EXPECT_GT(b->replica().packs().disk_bytes(), kLimit / 2);
+  read_all(*b);
+  EXPECT_LE(b->replica().packs().disk_bytes(), kMost);
+  expect_equal({a.get(), b.get()});
+}
 
 TEST_F(SynchronizerTest, ASecondDeviceSeesAll) {
   auto a = device("a");
