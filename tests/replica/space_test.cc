@@ -192,7 +192,9 @@ TEST_P(AllocationTest, FailsAndNothingBreaks) {
       Ino ino = make_file(*replica, "during");
       Result<void> outcome = write(*replica, ino, during);
       if (outcome) outcome = replica->sync_file(ino);
-      if (!outcome) EXPECT_EQ(outcome.error().code(), Code::kNoSpace) << outcome.error().what();
+      if (!outcome) {
+        EXPECT_EQ(outcome.error().code(), Code::kNoSpace) << outcome.error().what();
+      }
       acknowledged = outcome.has_value();
       if (!fresh) {
         ASSERT_OK(replica->unlink(kRootIno, "removed"));
@@ -202,13 +204,15 @@ TEST_P(AllocationTest, FailsAndNothingBreaks) {
       // What cannot be described or kept now can be later.
       if (auto frozen = replica->freeze(); frozen && *frozen) {
         for (const auto& p : (*frozen)->packs) {
-          if (auto size = replica->finish_pack(p.id, p.index); !size)
+          if (auto size = replica->finish_pack(p.id, p.index); !size) {
             EXPECT_EQ(size.error().code(), Code::kNoSpace) << size.error().what();
+          }
         }
       }
       FrameRef other{random_id<ObjectId>(), 0, 5000, {}};
-      if (auto kept = replica->keep_frame(other, noise(5000, 1)); !kept)
+      if (auto kept = replica->keep_frame(other, noise(5000, 1)); !kept) {
         EXPECT_EQ(kept.error().code(), Code::kNoSpace) << kept.error().what();
+      }
       arm_failpoints("");
       ASSERT_OK(write(*replica, make_file(*replica, "after"), after));
       ASSERT_OK(replica->sync_all(true));
