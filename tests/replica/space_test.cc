@@ -120,11 +120,11 @@ TEST(Space, UnsentWorkStaysWhateverTheLimit) {
 TEST(Space, WhatARecordCarriesStaysWhileARemovedFileIsOpen) {
   TempDir dir;
   TestVolume volume;
-  auto options = options_with({256 << 10, 0, 0});
+  auto options = options_with({16 << 10, 0, 0});
   options.commit_every = std::chrono::milliseconds(1);
   TAKE(auto replica, volume.open(dir.path(), options));
   ASSERT_OK(replica->make_root());
-  const Bytes open_still = noise(300'000, 1);
+  const Bytes open_still = noise(50'000, 1);
   Ino gone = make_file(*replica, "gone");
   ASSERT_OK(write(*replica, gone, open_still));
   ASSERT_OK(write(*replica, make_file(*replica, "small"), noise(1000, 2)));
@@ -155,7 +155,7 @@ TEST(Space, WhatARecordCarriesStaysWhileARemovedFileIsOpen) {
   replica->forget(gone);
   EXPECT_TRUE(eventually([&] {
     keep_something(*replica);
-    return replica->packs().disk_bytes() <= 256u << 10;
+    return replica->packs().disk_bytes() <= 16u << 10;
   }));
   EXPECT_CODE(Code::kNotFound, read(*replica, "small"));
 }
