@@ -5,7 +5,7 @@
 add_library(coffer_options INTERFACE)
 target_compile_options(coffer_options INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-align -Wformat=2 -Wimplicit-fallthrough
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety;-Werror=thread-safety;-Wno-deprecated-declarations>
   $<$<BOOL:${COFFER_WERROR}>:-Werror>)
 target_compile_definitions(coffer_options INTERFACE _FILE_OFFSET_BITS=64)
 target_include_directories(coffer_options INTERFACE ${CMAKE_SOURCE_DIR})

@@ -8,6 +8,7 @@
 #include "crypto/derive.h"
 #include "crypto/random.h"
 #include "crypto/require.h"
+#include "crypto/slot_contents.h"
 
 namespace coffer {
 namespace {
@@ -15,7 +16,6 @@ namespace {
 constexpr std::string_view kMagic = "coffslot";
 constexpr uint16_t kVersion = 1;
 constexpr size_t kHeaderSize = 179;
-constexpr size_t kPadding = 512;
 
 constexpr KdfCost kLeastCost{8 * 1024, 1};
 constexpr KdfCost kMostCost{4 * 1024 * 1024, 64};
@@ -23,7 +23,6 @@ constexpr KdfCost kMostCost{4 * 1024 * 1024, 64};
 constexpr std::string_view kRecoveryText = "coffer recovery slot";
 constexpr std::string_view kBindingText = "coffer slot binding";
 constexpr std::string_view kCommitmentText = "coffer slot commitment";
-constexpr std::string_view kContentsText{"coffer slot contents\0", 21};
 
 using Binding = FixedBytes<32, struct BindingTag>;
 using Commitment = FixedBytes<32, struct CommitmentTag>;
@@ -63,7 +62,7 @@ Result<ParsedSlot> parse(BytesView object) {
   slot.commitment = r.id<Commitment>();
   size_t sealed_size = r.remaining();
   slot.sealed = r.raw(sealed_size);
-  if (!r.ok() || sealed_size < kSealOverhead + kPadding || (sealed_size - kSealOverhead) % kPadding != 0)
+  if (!r.ok() || sealed_size < kSealOverhead + kSlotPadding || (sealed_size - kSealOverhead) % kSlotPadding != 0)
     return fail(Code::kCorrupt, "slot: not a whole slot");
   slot.covered = object.first(kHeaderSize);
 
@@ -162,15 +161,6 @@ Bytes slot_associated_data(const ObjectId& id, BytesView header) {
   return associated_data(Sealed::kSlot, VolumeId{}, 0, id.view(), 0, header);
 }
 
-// What the signature inside covers. Holds secrets.
-Secret signed_message(BytesView header, BytesView contents) {
-  Secret message(kContentsText.size() + header.size() + contents.size());
-  auto at = std::ranges::copy(as_bytes(kContentsText), message.data().begin()).out;
-  at = std::ranges::copy(header, at).out;
-  std::ranges::copy(contents, at);
-  return message;
-}
-
 Result<void> check_complete(const VolumeSecrets& secrets) {
   if (!secrets.signing_secret) return fail(Code::kInvalid, "slot: the volume signing key is needed to make one");
   if (secrets.signing_secret->public_key() != secrets.signing_public)
@@ -179,67 +169,6 @@ Result<void> check_complete(const VolumeSecrets& secrets) {
   for (const auto& [epoch, key] : secrets.epoch_keys)
     if (epoch == 0 || key.size() != 32) return fail(Code::kInvalid, "slot: not a volume key");
   return {};
-}
-
-// The padded plaintext of a slot; `secrets` are complete.
-Secret encode_contents(const VolumeSecrets& secrets, SlotKind kind, BytesView header) {
-  size_t at_most = VolumeId::kSize + PublicKey::kSize + 1 + 64 + 10 + secrets.epoch_keys.size() * (4 + 32) +
-                   Signature::kSize + kPadding;
-  Bytes out;
-  out.reserve(at_most);  // one piece of memory to wipe: growing would leave copies behind
-  Writer w(out);
-  w.id(secrets.volume);
-  w.id(secrets.signing_public);
-  bool with_signing_secret = kind != SlotKind::kDevice;
-  w.u8(with_signing_secret ? 1 : 0);
-  if (with_signing_secret) w.raw(secrets.signing_secret->secret().view());
-  w.varint(secrets.epoch_keys.size());
-  for (const auto& [epoch, key] : secrets.epoch_keys) {
-    w.u32(epoch);
-    w.raw(key.view());
-  }
-  w.id(secrets.signing_secret->sign(signed_message(header, out).view()));
-  out.resize((out.size() + kPadding - 1) / kPadding * kPadding);
-  internal::require(out.size() <= at_most, "slot contents larger than reckoned");
-  Secret contents{BytesView(out)};
-  wipe(out);
-  return contents;
-}
-
-// All checks that need no more than the plaintext and the signing key in it.
-Result<VolumeSecrets> decode_contents(BytesView plain, SlotKind kind, BytesView header) {
-  auto damaged = [] { return fail(Code::kCorrupt, "slot: contents are damaged"); };
-  Reader r(plain);
-  VolumeSecrets secrets;
-  secrets.volume = r.id<VolumeId>();
-  secrets.signing_public = r.id<PublicKey>();
-  uint8_t with_signing_secret = r.u8();
-  if (!r.ok() || with_signing_secret != (kind == SlotKind::kDevice ? 0 : 1)) return damaged();
-  if (with_signing_secret == 1) {
-    BytesView secret = r.raw(64);
-    if (!r.ok()) return damaged();
-    auto signing = SigningKey::from_secret(Secret(secret));
-    if (!signing || signing->public_key() != secrets.signing_public) return damaged();
-    secrets.signing_secret = std::move(*signing);
-  }
-  size_t count = r.count(4 + 32);
-  if (!r.ok() || count == 0) return damaged();
-  Epoch last = 0;
-  for (size_t i = 0; i < count; ++i) {
-    Epoch epoch = r.u32();
-    BytesView key = r.raw(32);
-    if (!r.ok() || epoch <= last) return damaged();
-    secrets.epoch_keys.emplace(epoch, Secret(key));
-    last = epoch;
-  }
-  BytesView contents = plain.first(plain.size() - r.remaining());
-  Signature signature = r.id<Signature>();
-  BytesView padding = r.raw(r.remaining());
-  if (!r.ok() || padding.size() >= kPadding || !std::ranges::all_of(padding, [](uint8_t b) { return b == 0; }))
-    return damaged();
-  if (!verify(secrets.signing_public, signed_message(header, contents).view(), signature))
-    return fail(Code::kCorrupt, "slot: contents are not signed by the volume's signing key");
-  return secrets;
 }
 
 Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Binding& binding) {
@@ -252,7 +181,7 @@ Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Bind
 
   Bytes object = encode_header(h, binding, ephemeral, commit_to(*wrapping));
   Bytes ad = slot_associated_data(h.id, object);
-  Secret contents = encode_contents(secrets, h.kind, object);
+  Secret contents = encode_slot_contents(secrets, h.kind, object);
   object.resize(kHeaderSize + contents.size() + kSealOverhead);
   if (object.size() > kMaxSlotSize) return fail(Code::kTooLarge, "slot: too many epochs");
   AeadKey(std::move(*wrapping)).seal(ad, contents.view(), MutableBytes(object).subspan(kHeaderSize));
@@ -272,7 +201,7 @@ Result<VolumeSecrets> open(const ParsedSlot& slot, const SlotSecret& slot_secret
   Secret plain(slot.sealed.size() - kSealOverhead);
   if (!AeadKey(std::move(*wrapping)).open(slot_associated_data(h.id, slot.covered), slot.sealed, plain.data()))
     return fail(Code::kCorrupt, "slot: damaged");
-  TRY(VolumeSecrets secrets, decode_contents(plain.view(), h.kind, slot.covered));
+  TRY(VolumeSecrets secrets, decode_slot_contents(plain.view(), h.kind, slot.covered));
   Binding expected = bind(slot_secret, secrets.volume, secrets.signing_public);
   if (sodium_memcmp(expected.bytes.data(), slot.binding.bytes.data(), Binding::kSize) != 0)
     return fail(Code::kCorrupt, "slot: made for another volume than it opens");

@@ -7,6 +7,7 @@
 #include "crypto/hash.h"
 #include "tests/model/machine.h"
 #include "tests/model/random_ops.h"
+#include "tests/model/tracked.h"
 
 namespace coffer::model {
 namespace {
@@ -137,21 +138,6 @@ class Hostile {
   std::vector<Ino> inos_, dirs_;
   std::vector<Version> versions_;
 };
-
-std::map<std::string, Bytes> tracked(const MapRows& rows) {
-  std::map<std::string, Bytes> out;
-  for (auto& [key, value] : rows.rows) {
-    Bytes v = value;
-    if (kind_of(key) == RowKind::kHistory) continue;
-    if (kind_of(key) == RowKind::kInode) {
-      Inode i = must(decode_inode(value));
-      if (i.is_directory()) i.next_cookie = kFirstCookie;
-      v = encode(i);
-    }
-    out.emplace(key, std::move(v));
-  }
-  return out;
-}
 
 TEST(Hostile, AnyChangesLeaveASoundTree) {
   uint64_t first = 1, count = 800;

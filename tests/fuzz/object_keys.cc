@@ -1,0 +1,11 @@
+// The names of objects, as a LIST gives them.
+#include "fs/sync/object_keys.h"
+
+#include "remote/object_store.h"
+#include "tests/fuzz/fuzz.h"
+
+void coffer::fuzz::run(BytesView input) {
+  std::string_view key = as_string(input);
+  if (auto record = parse_record_key(key)) require(record->key() == key, "a record has one key");
+  if (auto record = parse_hint_key(key)) require(record->hint() == key, "a record has one hint");
+}

@@ -1,0 +1,28 @@
+// Key slots: the object from whoever runs the store, and what it seals, which anybody can have sealed.
+#include "crypto/slot.h"
+
+#include "crypto/slot_contents.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace coffer::fuzz {
+
+void run(BytesView input) {
+  Input in(input);
+  uint8_t what = in.byte();
+  if (what == 0) {
+    (void)parse_slot_header(in.rest());
+    return;
+  }
+  const Bytes header(179, 7);
+  auto kind = static_cast<SlotKind>(what);
+  auto secrets = decode_slot_contents(in.rest(), kind, header);
+  if (!secrets) return;
+  require(!secrets->epoch_keys.empty(), "secrets have a key");
+  require(secrets->signing_secret.has_value() == (kind != SlotKind::kDevice), "only a device's slot has no signing key");
+  if (secrets->signing_secret) {
+    Secret again = encode_slot_contents(*secrets, kind, header);
+    require(again.equal(Secret(in.rest())), "slot contents have one form");
+  }
+}
+
+}  // namespace coffer::fuzz
