@@ -276,19 +276,24 @@ Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableByte
     ReadOutcome outcome;
     std::vector<Extent> extents;
     std::vector<WriteBuffer::Copy> unsealed;
-    {
-      auto file = r.find_file(ino);
-      std::optional<MutexLock> file_lock;
-      if (file) file_lock.emplace(file->mutex);
+    auto look = [&](const WriteBuffer* written) -> Result<void> {
       SharedLock rows(r.state);
       TRY(Inode inode, model::get_inode(*r.table, ino));
       uint64_t size = inode.size;
-      if (file) size = std::max(size, file->buffer.end());
-      if (offset >= size) return outcome;
+      if (written) size = std::max(size, written->end());
+      if (offset >= size) return {};
       outcome.bytes = static_cast<size_t>(std::min<uint64_t>(out.size(), size - offset));
-      if (file) unsealed = file->buffer.copy(offset, outcome.bytes);
+      if (written) unsealed = written->copy(offset, outcome.bytes);
       TRY(extents, model::extents(*r.table, ino, offset, outcome.bytes));
+      return {};
+    };
+    if (auto file = r.find_file(ino)) {
+      MutexLock lock(file->mutex);
+      TRYV(look(&file->buffer));
+    } else {
+      TRYV(look(nullptr));
     }
+    if (outcome.bytes == 0) return outcome;
     // Zero what neither extents nor unsealed data will fill.
     uint64_t filled = offset;
     for (const Extent& e : extents) {

@@ -80,6 +80,20 @@ TEST(Slot, ManyEpochs) {
   expect_same(*opened, many);
 }
 
+// Whoever runs the store can put a slot there that opens: as many keys as fit must not be more than memory can be had for.
+TEST(Slot, ASlotOfTheLargestSizeOpens) {
+  VolumeSecrets most = golden_secrets();
+  for (Epoch e = 3; e <= 1800; ++e) most.epoch_keys.emplace(e, Secret::random(32));
+  auto slot = make_recovery_slot(most, golden_recovery_key());
+  ASSERT_TRUE(slot) << slot.error().what();
+  ASSERT_GT(slot->size(), kMaxSlotSize - 1024);
+  auto opened = open_recovery_slot(*slot, golden_recovery_key());
+  ASSERT_TRUE(opened) << opened.error().what();
+  expect_same(*opened, most);
+  for (Epoch e = 1801; e <= 1830; ++e) most.epoch_keys.emplace(e, Secret::random(32));
+  EXPECT_EQ(code_of(make_recovery_slot(most, golden_recovery_key())), Code::kTooLarge);
+}
+
 TEST(Slot, RewrapGivesANewEpochWithoutThePassphrase) {
   for (bool passphrase : {true, false}) {
     Bytes old = testing::vector(passphrase ? "slot.passphrase" : "slot.recovery");
