@@ -179,6 +179,10 @@ Result<void> Journal::replay(Lsn after, const Entry& entry) {
   return {};
 }
 
+Result<void> Journal::peek(Lsn after, const Entry& entry) const {
+  return peek_journal(impl_->dir, impl_->volume, impl_->keys, after, entry);
+}
+
 Lsn Journal::append(BytesView payload) {
   MutexLock lock(impl_->mutex);
   const Lsn lsn = ++impl_->last;

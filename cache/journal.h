@@ -15,7 +15,8 @@
 // tail: a crash may lose any of the blocks that were not synced and keep later ones; but if a block that is intact says
 // that a block which is not was durable, the disk has lost something. A file may also hold blocks of a former life
 // under another id (files are reused, overwriting being cheaper to sync than filling): those do not open. Where a file
-// starts, it supersedes all blocks of earlier files from that lsn on.
+// starts, it supersedes all blocks of earlier files from that lsn on. In the same way an entry whose frames are gone is
+// told from one whose frames never were durable.
 #pragma once
 
 #include <functional>
@@ -49,11 +50,14 @@ class Journal {
   // Calls `entry` for each entry with an lsn greater than `after`, in order; once, before the first append. Ends, ok,
   // at the end of what was written, at a torn tail, or when `entry` returns false ("names something that did not
   // survive"); what follows is then cut off for good, durably, and its lsns are used again. kCorrupt, naming file and
-  // offset: an entry beyond `after` is gone that was durable; nothing is changed. kTooNew: a later format. Entries that
-  // are given out are durable only after the next sync(): a killed process may have left them with the kernel only.
+  // offset: an entry beyond `after` is gone, or was refused, that was durable; nothing is changed. kTooNew: a later
+  // format. Entries that are given out are durable only after the next sync(): a killed process may have left them with
+  // the kernel only.
   // An error of `entry` ends the replay with that error, and nothing is changed: nothing was found out about the entry.
   using Entry = std::function<Result<bool>(Lsn, BytesView)>;
   Result<void> replay(Lsn after, const Entry& entry);
+  // The same entries, and nothing is changed; `entry` of a replay under way may call it.
+  Result<void> peek(Lsn after, const Entry& entry) const;
 
   // Queues an entry; its number. Visible to a crash only after flush (kill) or sync (power loss). Does no I/O.
   Lsn append(BytesView payload);

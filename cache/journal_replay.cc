@@ -24,6 +24,8 @@ class Replay {
       : dir_(dir), volume_(volume), keys_(keys), need_(after + 1), entry_(entry) {}
 
   Result<JournalReplay> run();
+  // Only the walk.
+  Result<void> look();
 
  private:
   // The place of the first block from `from` on that is intact and not superseded; nullopt when there is none.
@@ -38,6 +40,9 @@ class Replay {
   Result<void> walk();
   // Whether the walk may go on at `found`, the first intact block after `end_`. kCorrupt: something durable is lost.
   Result<bool> may_go_on(const Found& found);
+  // Whether `found` or an intact block behind it was written by somebody who knew need_ to be durable.
+  Result<bool> was_durable(const Found& found);
+  std::unexpected<Error> damage(std::string_view what) const;
   // Makes sure that nothing behind `end_` is ever read again.
   Result<void> cut();
   // Puts the entries of `refused_` before need_ into a file of their own, which supersedes the block.
@@ -55,13 +60,17 @@ class Replay {
   std::optional<OpenedBlock> refused_;  // the block at `end_` of which `entry_` refused the entry need_
 };
 
-Result<JournalReplay> Replay::run() {
+Result<void> Replay::look() {
   TRY(files_, list_journal_files(dir_));
   for (Lsn first : files_) {
     TRY(JournalReader reader, JournalReader::open(dir_, first, volume_, keys_));
     readers_.push_back(std::move(reader));
   }
-  TRYV(walk());
+  return walk();
+}
+
+Result<JournalReplay> Replay::run() {
+  TRYV(look());
   TRYV(cut());
   JournalReplay result;
   result.last = need_ - 1;
@@ -106,6 +115,8 @@ Result<void> Replay::walk() {
     end_ = found->place;
     TRY(bool whole, give_out(found->block));
     if (!whole) {
+      TRY(bool durable, was_durable(*found));
+      if (durable) return damage("was durable, and what it names did not survive");
       refused_ = std::move(found->block);
       return {};
     }
@@ -117,6 +128,12 @@ Result<bool> Replay::may_go_on(const Found& found) {
   // Blocks that LMDB has already may be missing.
   if (found.block.first <= need_) return true;
   // Entries from need_ on are missing. That is a torn tail, unless somebody knew them to be durable.
+  TRY(bool durable, was_durable(found));
+  if (!durable) return false;
+  return damage("was durable and is not there any more");
+}
+
+Result<bool> Replay::was_durable(const Found& found) {
   Place place = found.place;
   Lsn durable = found.block.durable;
   while (durable < need_) {
@@ -126,9 +143,13 @@ Result<bool> Replay::may_go_on(const Found& found) {
     place = later->place;
     durable = later->block.durable;
   }
+  return true;
+}
+
+std::unexpected<Error> Replay::damage(std::string_view what) const {
   return fail(Code::kCorrupt, "journal file " + journal_path(dir_, files_[end_.file]) + ": damaged at offset " +
-                                  std::to_string(end_.offset) + ": entry " + std::to_string(need_) +
-                                  " was durable and is not there any more");
+                                  std::to_string(end_.offset) + ": entry " + std::to_string(need_) + " " +
+                                  std::string(what));
 }
 
 Result<void> Replay::cut() {
@@ -184,6 +205,11 @@ Result<void> Replay::keep_part_of_block() {
 Result<JournalReplay> replay_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
                                      const Journal::Entry& entry) {
   return Replay(dir, volume, keys, after, entry).run();
+}
+
+Result<void> peek_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
+                          const Journal::Entry& entry) {
+  return Replay(dir, volume, keys, after, entry).look();
 }
 
 }  // namespace coffer

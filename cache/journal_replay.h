@@ -20,5 +20,8 @@ struct JournalReplay {
 // Journal::replay on a directory that nobody writes.
 Result<JournalReplay> replay_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
                                      const Journal::Entry& entry);
+// Journal::peek.
+Result<void> peek_journal(const std::string& dir, const VolumeId& volume, const LocalKeys& keys, Lsn after,
+                          const Journal::Entry& entry);
 
 }  // namespace coffer

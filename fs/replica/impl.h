@@ -107,6 +107,7 @@ struct Replica::Impl {
 
   // --- replica.cc
   Result<void> recover();
+  Result<std::set<ObjectId>> packs_placed_in_journal() const;
   Result<std::vector<Row>> rows_with_prefix(std::string_view prefix) const;
   void start_workers();
   void commit_loop(std::stop_token stop);

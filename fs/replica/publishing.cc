@@ -16,14 +16,15 @@ namespace {
 // before-image says. Takes the state lock row by row, so that work goes on while a large batch is described.
 class FrozenRows : public ReadRows {
  public:
-  FrozenRows(SharedMutex& state, const Table& table, const std::optional<model::Touched>& open)
+  FrozenRows(SharedMutex& state, const Table& table, const std::optional<model::Touched>* open)
       : state_(state), table_(table), open_(open) {}
 
-  Result<std::optional<Bytes>> get(const RowKey& key) const override NO_THREAD_SAFETY_ANALYSIS {
+  Result<std::optional<Bytes>> get(const RowKey& key) const override {
     SharedLock lock(state_);
     if (model::is_tracked(key)) {
-      if (auto index = open_->index_of(key)) {
-        TRY(auto entry, model::before_image(table_, open_->generation(), *index));
+      const model::Touched& open = **open_;
+      if (auto index = open.index_of(key)) {
+        TRY(auto entry, model::before_image(table_, open.generation(), *index));
         return entry.before;
       }
     }
@@ -38,7 +39,7 @@ class FrozenRows : public ReadRows {
  private:
   SharedMutex& state_;
   const Table& table_;
-  const std::optional<model::Touched>& open_;
+  const std::optional<model::Touched>* open_ PT_GUARDED_BY(state_);
 };
 
 }  // namespace
@@ -121,7 +122,7 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
     out.frozen.last = generations.open - 1;
   }
   if (out.frozen.first > out.frozen.last) return std::nullopt;
-  FrozenRows rows(state, *table, touched);
+  FrozenRows rows(state, *table, &touched);
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
   return out;

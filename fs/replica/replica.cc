@@ -42,9 +42,27 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
   return std::unique_ptr<Replica>(new Replica(std::move(impl)));
 }
 
+// Packs of which the journal says, anywhere, where the store has them.
+Result<std::set<ObjectId>> Replica::Impl::packs_placed_in_journal() const {
+  std::set<ObjectId> placed;
+  const std::string prefix = place_key(ObjectId{}).bytes.substr(0, 1);
+  TRYV(journal->peek(table->committed_lsn(), [&](Lsn, BytesView payload) -> Result<bool> {
+    TRY(JournalEntry entry, decode_journal_entry(payload));
+    for (const RowPut& put : entry.puts) {
+      if (!put.value || put.key.bytes.size() != prefix.size() + ObjectId::kSize) continue;
+      if (put.key.bytes.starts_with(prefix))
+        placed.insert(ObjectId::from(as_bytes(put.key.bytes).subspan(prefix.size())));
+    }
+    return true;
+  }));
+  return placed;
+}
+
 Result<void> Replica::Impl::recover() {
   Bytes plain;
-  TRYV(journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) -> Result<bool> {
+  std::optional<std::set<ObjectId>> placed_later;
+  std::string gone;  // what the refused entry names
+  auto replayed = journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) -> Result<bool> {
     TRY(JournalEntry entry, decode_journal_entry(payload));
     for (const model::Extent& e : entry.frames) {
       plain.resize(e.frame_length);
@@ -54,12 +72,23 @@ Result<void> Replica::Impl::recover() {
       if (place) continue;  // the store has it
       // A disk that cannot be read says nothing about what is on it.
       if (read.error().code() != Code::kNotFound && read.error().code() != Code::kCorrupt) return fail(read.error());
-      // A frame that did not survive: nothing was acknowledged from here on, or the sync would have covered it.
+      if (!placed_later) TRY(placed_later, packs_placed_in_journal());
+      if (placed_later->contains(e.frame.pack)) continue;
+      // A frame that did not survive: nothing was acknowledged from here on, or the sync would have covered it. The
+      // journal knows better if it was.
+      gone = "pack " + e.frame.pack.str() + ": " + read.error().what();
       return false;
     }
     table->apply(entry.puts, lsn);
     return true;
-  }));
+  });
+  if (!replayed && !gone.empty()) {
+    return fail(replayed.error().code(),
+                replayed.error().what() + " (" + gone +
+                    "). Nothing was changed. Bring the pack's file back, or move the state directory away and mount "
+                    "anew, which loses what the store has not got");
+  }
+  TRYV(std::move(replayed));
 
   replayed = journal->last_lsn();
   ExclusiveLock lock(state);

@@ -140,6 +140,17 @@ std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, 
   return out;
 }
 
+bool LogTails::knows_by_successor(const LogTail& writer, const LogTail& tail) const {
+  const LogTail* at = &tail;
+  for (size_t steps = 0; at->successor && steps <= tails_.size(); ++steps) {
+    if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
+    auto next = tails_.find(*at->successor);
+    if (next == tails_.end()) return false;
+    at = &next->second;
+  }
+  return false;
+}
+
 uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   MutexLock lock(mutex_);
   uint64_t greatest = 0;
@@ -148,22 +159,11 @@ uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   for (const auto& [log, writer] : tails_) {
     if (!writer.open() || writer.device == ours) continue;
     line = std::min(line, writer.stamp);
-    // A log that was succeeded is known to whoever quotes a later log of the chain, whole.
-    auto knows_by_successor = [&](const LogTail& tail) {
-      const LogTail* at = &tail;
-      for (size_t steps = 0; at->successor && steps <= tails_.size(); ++steps) {
-        if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
-        auto next = tails_.find(*at->successor);
-        if (next == tails_.end()) return false;
-        at = &next->second;
-      }
-      return false;
-    };
     for (const auto& [other, tail] : tails_) {
       if (other == writer.log) continue;
       auto seen = writer.seen.find(other);
       if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
-      if (knows_by_successor(tail)) continue;
+      if (knows_by_successor(writer, tail)) continue;
       line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
     }
   }

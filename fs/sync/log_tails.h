@@ -85,6 +85,9 @@ class LogTails : public TailView {
 
  private:
   friend class TailBatch;
+  // A log that was succeeded is known to whoever quotes a later log of the chain, whole.
+  bool knows_by_successor(const LogTail& writer, const LogTail& tail) const REQUIRES(mutex_);
+
   const ReadRow read_row_;
   mutable Mutex mutex_{Rank::kSync};
   std::map<LogId, LogTail> tails_ GUARDED_BY(mutex_);

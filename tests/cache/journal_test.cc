@@ -365,7 +365,7 @@ TEST_F(JournalTest, RefusedEntryEndsTheJournal) {
     // Two blocks of five.
     for (int b = 0; b < 2; ++b) {
       for (int i = 0; i < 5; ++i) add("entry " + std::to_string(b * 5 + i));
-      ASSERT_OK(journal_->sync(journal_->last_lsn()));
+      ASSERT_OK(journal_->flush());
     }
     const Files before = snapshot();
     open(0, refuse);
@@ -390,6 +390,46 @@ TEST_F(JournalTest, RefusedEntryEndsTheJournal) {
       EXPECT_EQ(found_, expected);
     }
   }
+}
+
+// What it names was durable before it was, so something was lost that nobody may lose: not a tail that a crash tore.
+TEST_F(JournalTest, RefusedEntryThatWasDurableIsDamage) {
+  open();
+  for (int i = 0; i < 3; ++i) add_synced("entry");  // each block knows that the one before is durable
+  add_flushed("entry");
+  journal_.reset();
+  const Files before = snapshot();
+  for (Lsn refuse : {1u, 2u, 3u}) {
+    auto r = try_open(0, refuse);
+    EXPECT_CODE(Code::kCorrupt, r);
+    EXPECT_NE(r.error().what().find("entry " + std::to_string(refuse)), std::string::npos) << r.error().what();
+    journal_.reset();
+    EXPECT_EQ(snapshot(), before);
+  }
+  // The table has it already: nothing is asked about it.
+  open(3);
+  EXPECT_EQ(found_.size(), 1u);
+  open(0, 4);
+  EXPECT_EQ(found_, first_of_written(3));
+}
+
+TEST_F(JournalTest, PeekingShowsTheSameAndChangesNothing) {
+  open();
+  for (int i = 0; i < 3; ++i) add_synced("entry " + std::to_string(i));
+  TAKE(auto journal, Journal::open(path(), volume_, local_, options_));
+  journal_ = std::move(journal);
+  const Files before = snapshot();
+  Entries seen;
+  ASSERT_OK(journal_->replay(1, [&](Lsn lsn, BytesView) -> Result<bool> {
+    if (lsn != 2) return true;
+    TRYV(journal_->peek(1, [&](Lsn peeked, BytesView payload) -> Result<bool> {
+      seen[peeked] = std::string(as_string(payload));
+      return true;
+    }));
+    return true;
+  }));
+  EXPECT_EQ(seen, Entries(written_.upper_bound(1), written_.end()));
+  EXPECT_EQ(snapshot(), before);
 }
 
 TEST_F(JournalTest, FullDiskKeepsEntriesQueued) {

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
 #include <random>
 #include <thread>
 
 #include "base/failpoint.h"
 #include "crypto/random.h"
 #include "fs/model/invariants.h"
+#include "fs/replica/bookkeeping.h"
 #include "tests/cache/fixture.h"
 #include "tests/replica/exchange.h"
 
@@ -78,6 +81,69 @@ TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
   expected.insert(expected.end(), small.begin(), small.end());
   EXPECT_EQ(*read_all(**replica, b->ino), expected);
   expect_sound(**replica);
+}
+
+// Two files, each synced, that are in one pack and not in the table yet; and what a killed process leaves of them.
+class LostPack : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    options_.commit_every = std::chrono::hours(1);
+    TAKE(auto replica, volume_.open(dir_.path() + "/live", options_));
+    ASSERT_OK(replica->make_root());
+    for (const char* name : {"a", "b"}) {
+      Ino ino = make_file(*replica, kRootIno, name);
+      ASSERT_OK(replica->write(ino, 0, Bytes(1000, 7), false));
+      ASSERT_OK(replica->sync_file(ino));
+    }
+    TAKE(auto packs, replica->packs().local_packs());
+    ASSERT_EQ(packs.size(), 1u);
+    pack_ = packs[0];
+    if (in_store_) {
+      RowPut place{place_key(pack_), encode(PackPlace{"obj/x", 0, 100'000})};
+      ASSERT_OK(replica->put_rows(std::span(&place, 1), true));
+    }
+    std::filesystem::copy(dir_.path() + "/live", killed_, std::filesystem::copy_options::recursive);
+    for (const auto& file : std::filesystem::recursive_directory_iterator(killed_ + "/packs"))
+      if (file.path().filename() == pack_.str()) std::filesystem::remove(file.path());
+  }
+  std::map<std::string, Bytes> journal() const {
+    std::map<std::string, Bytes> files;
+    for (const auto& file : std::filesystem::directory_iterator(killed_ + "/journal"))
+      files[file.path().filename()] = test::slurp(file.path());
+    return files;
+  }
+
+  TempDir dir_;
+  const std::string killed_ = dir_.path() + "/killed";
+  TestVolume volume_;
+  Replica::Options options_;
+  ObjectId pack_;
+  bool in_store_ = false;
+};
+
+TEST_F(LostPack, OfDurableEntriesIsReportedAndNothingIsCut) {
+  const auto before = journal();
+  auto opened = volume_.open(killed_, options_);
+  EXPECT_CODE(Code::kCorrupt, opened);
+  EXPECT_NE(opened.error().what().find(pack_.str()), std::string::npos) << opened.error().what();
+  EXPECT_NE(opened.error().what().find(killed_), std::string::npos) << opened.error().what();
+  EXPECT_EQ(journal(), before);
+}
+
+class LostPackInStore : public LostPack {
+ protected:
+  LostPackInStore() { in_store_ = true; }
+};
+
+// Where the store has it stands in the journal only, behind the entries that name its frames.
+TEST_F(LostPackInStore, LosesNothing) {
+  TAKE(auto replica, volume_.open(killed_, options_));
+  for (const char* name : {"a", "b"}) {
+    TAKE(auto node, replica->lookup(kRootIno, name));
+    Bytes out(1000);
+    TAKE(auto outcome, replica->read(node.ino, 0, out));
+    EXPECT_EQ(outcome.missing.size(), 1u);
+  }
 }
 
 TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
