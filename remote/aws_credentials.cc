@@ -1,5 +1,6 @@
 #include "remote/aws_credentials.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -89,7 +90,9 @@ std::optional<WallTime> parse_iso8601(std::string_view text) {
   }
   parts.tm_year -= 1900;
   parts.tm_mon -= 1;
-  return WallTime{(static_cast<int64_t>(timegm(&parts)) - offset) * 1'000'000'000};
+  // Some say "9999-12-31" for never; our time ends in 2262.
+  constexpr int64_t kSecond = 1'000'000'000;
+  return WallTime{std::min(static_cast<int64_t>(timegm(&parts)) - offset, INT64_MAX / kSecond) * kSecond};
 }
 
 AwsEnvironment AwsEnvironment::system() {

@@ -27,6 +27,7 @@ void append(Extents& list, const Extent& e) {
 
 Extents clip(std::span<const Extent> list, uint64_t begin, uint64_t end) {
   Extents out;
+  if (begin >= end) return out;
   auto it = std::partition_point(list.begin(), list.end(), [&](const Extent& e) { return e.end() <= begin; });
   for (; it != list.end() && it->offset < end; ++it) out.push_back(part_of(*it, begin, end));
   return out;

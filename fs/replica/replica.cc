@@ -72,7 +72,9 @@ Result<void> Replica::Impl::recover() {
       if (place) continue;  // the store has it
       // A disk that cannot be read says nothing about what is on it.
       if (read.error().code() != Code::kNotFound && read.error().code() != Code::kCorrupt) return fail(read.error());
-      if (!placed_later) TRY(placed_later, packs_placed_in_journal());
+      if (!placed_later) {
+        TRY(placed_later, packs_placed_in_journal());
+      }
       if (placed_later->contains(e.frame.pack)) continue;
       // A frame that did not survive: nothing was acknowledged from here on, or the sync would have covered it. The
       // journal knows better if it was.

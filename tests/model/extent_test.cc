@@ -46,6 +46,12 @@ class Sparse : public ::testing::Test {
   }
 };
 
+TEST(ExtentList, NothingLiesInAnEmptyRange) {
+  Extents list{extent(0, 100, 1)};
+  EXPECT_TRUE(clip(list, 50, 50).empty());
+  EXPECT_TRUE(clip(list, 50, 40).empty());
+}
+
 TEST_F(Sparse, HolesOfManyGiBCostNothing) {
   put({extent(0, 100, 1), extent(100ull << 30, 100, 2), extent(1ull << 60, 100, 3)});
   rows.reads = 0;

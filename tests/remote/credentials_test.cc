@@ -163,6 +163,8 @@ TEST_F(Credentials, forgetting_looks_again) {
 TEST(Iso8601, is_read) {
   EXPECT_EQ(parse_iso8601("1970-01-01T00:00:01Z"), (WallTime{1'000'000'000}));
   EXPECT_EQ(parse_iso8601("1970-01-01T01:00:01.123456+01:00"), (WallTime{1'000'000'000}));
+  // Never, as some credential helpers write it: far off, not long past.
+  EXPECT_GT(parse_iso8601("9999-12-31T23:59:59Z"), parse_iso8601("2262-01-01T00:00:00Z"));
   EXPECT_EQ(parse_iso8601("1970-01-01T00:00:01+0000"), (WallTime{1'000'000'000}));
   for (const char* text : {"", "now", "1970-01-01", "1970-13-01T00:00:00Z", "1970-01-01T00:00:00",
                            "1970-01-01T25:00:00Z", "1970-01-01T00:00:00+1"})
