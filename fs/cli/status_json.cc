@@ -13,9 +13,7 @@ using nlohmann::json;
 json time_or_null(const std::optional<WallTime>& t) { return t ? json(format_time(*t)) : json(nullptr); }
 
 // `t` is another device's word, and may be any time.
-double age_seconds(WallTime t, WallTime now) {
-  return (static_cast<double>(now.ns) - static_cast<double>(t.ns)) / 1e9;
-}
+double age_seconds(WallTime t, WallTime now) { return (static_cast<double>(now.ns) - static_cast<double>(t.ns)) / 1e9; }
 
 uint64_t number(const json& object, const char* name) {
   auto it = object.find(name);

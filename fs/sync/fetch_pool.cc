@@ -174,8 +174,8 @@ void FetchPool::plan(const ObjectId& id, Pack& pack) {
   for (const auto& [offset, wanted] : pack.frames)
     for (uint64_t cell = first_cell(wanted.ref); cell <= last_cell(wanted.ref); ++cell) pack.cells.insert(cell);
   for (auto it = pack.cells.begin(); it != pack.cells.end();) {
-    bool settled = cell_index_.contains({id, *it}) || in_flight(pack, *it) ||
-                   (pack.place && *it * kFetchGrid >= pack.place->size);
+    bool settled =
+        cell_index_.contains({id, *it}) || in_flight(pack, *it) || (pack.place && *it * kFetchGrid >= pack.place->size);
     it = settled ? pack.cells.erase(it) : std::next(it);
   }
   std::erase_if(pack.ahead, [&](uint64_t cell) { return !pack.cells.contains(cell); });

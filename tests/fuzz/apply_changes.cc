@@ -1,10 +1,9 @@
 // What a former device that kept its keys can do to everybody's tree: change sets that decode, whatever they say, one
 // after the other on a small state. The tree stays sound, is the same on all replicas, and each can be undone.
-#include "fs/model/apply.h"
-
 #include <algorithm>
 
 #include "crypto/hash.h"
+#include "fs/model/apply.h"
 #include "fs/model/history.h"
 #include "fs/model/invariants.h"
 #include "tests/fuzz/fuzz.h"

@@ -29,7 +29,8 @@ void run(BytesView input) {
     require(wait->count() >= 0 && *wait <= std::chrono::hours(7 * 24), "nobody waits longer than a week");
   (void)status_error(response, "");
   HttpRequest::Range range{5, 10};
-  if (auto body = range_body("GET", range, response)) require(body->size() <= std::max<size_t>(text.size(), 10), "size");
+  if (auto body = range_body("GET", range, response))
+    require(body->size() <= std::max<size_t>(text.size(), 10), "size");
   if (auto body = whole_body("GET", response)) require(body->size() == text.size(), "a whole body is the whole");
 }
 

@@ -23,8 +23,8 @@ void open_plain_block(BytesView plain) {
   again.seal(local_keys().journal(), kVolume, kFile, kJournalGrain, block->durable);
   auto length = block_length(again.bytes(), kFile, kJournalGrain);
   require(length && *length <= again.bytes().size() - kBlockHead, "a block says how long it is");
-  auto reopened = open_block(again.bytes().subspan(kBlockHead, *length), local_keys().journal(), kVolume, kFile,
-                             kJournalGrain);
+  auto reopened =
+      open_block(again.bytes().subspan(kBlockHead, *length), local_keys().journal(), kVolume, kFile, kJournalGrain);
   require(reopened && reopened->first == block->first && reopened->durable == block->durable &&
               std::ranges::equal(reopened->entries, block->entries,
                                  [](BytesView a, BytesView b) { return std::ranges::equal(a, b); }),

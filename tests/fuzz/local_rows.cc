@@ -24,8 +24,7 @@ void is_stable(const Result<T>& value, Result<T> (*decode)(BytesView)) {
 // A row of LMDB: from the plaintext under its seal.
 void open_sealed_row(BytesView plain) {
   const Bytes key = to_bytes("I12345678");
-  Bytes sealed = local_keys().rows().seal(
-      associated_data(Sealed::kRow, kVolume, 0, ObjectId{}.view(), 0, key), plain);
+  Bytes sealed = local_keys().rows().seal(associated_data(Sealed::kRow, kVolume, 0, ObjectId{}.view(), 0, key), plain);
   Bytes room;
   auto row = open_row(local_keys(), kVolume, key, sealed, room);
   if (!row) return;

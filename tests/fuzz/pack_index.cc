@@ -22,8 +22,8 @@ void run(BytesView input) {
   uint32_t offset = reader.u32();
   if (!reader.ok()) return;
   Bytes end = seal_pack_end(in.rest().subspan(4), offset, kPack, kVolume, epoch_keys());
-  auto place = open_trailer(BytesView(end).last(kPackTrailer), uint64_t{offset} + end.size(), kPack, kVolume,
-                            epoch_keys());
+  auto place =
+      open_trailer(BytesView(end).last(kPackTrailer), uint64_t{offset} + end.size(), kPack, kVolume, epoch_keys());
   if (!place) return;
   require(place->offset == offset && place->length == end.size() - kPackTrailer, "the index is where its trailer says");
   auto entries = open_index(BytesView(end).first(place->length), offset, kPack, kVolume, epoch_keys());

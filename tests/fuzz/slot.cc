@@ -18,7 +18,8 @@ void run(BytesView input) {
   auto secrets = decode_slot_contents(in.rest(), kind, header);
   if (!secrets) return;
   require(!secrets->epoch_keys.empty(), "secrets have a key");
-  require(secrets->signing_secret.has_value() == (kind != SlotKind::kDevice), "only a device's slot has no signing key");
+  require(secrets->signing_secret.has_value() == (kind != SlotKind::kDevice),
+          "only a device's slot has no signing key");
   if (secrets->signing_secret && in.rest().size() % kSlotPadding == 0) {  // as an object always has it
     Secret again = encode_slot_contents(*secrets, kind, header);
     require(again.equal(Secret(in.rest())), "slot contents have one form");
