@@ -91,7 +91,7 @@ TEST(Slot, ASlotOfTheLargestSizeOpens) {
   ASSERT_TRUE(opened) << opened.error().what();
   expect_same(*opened, most);
   for (Epoch e = 1801; e <= 1830; ++e) most.epoch_keys.emplace(e, Secret::random(32));
-  EXPECT_EQ(code_of(make_recovery_slot(most, golden_recovery_key())), Code::kTooLarge);
+  EXPECT_EQ(make_recovery_slot(most, golden_recovery_key()).error().code(), Code::kTooLarge);
 }
 
 TEST(Slot, RewrapGivesANewEpochWithoutThePassphrase) {
