@@ -1,6 +1,6 @@
 // Arithmetic on extents, against one byte after the other.
-#include <map>
-#include <optional>
+#include <utility>
+#include <vector>
 
 #include "fs/model/extent_list.h"
 #include "tests/fuzz/fuzz.h"
@@ -12,11 +12,12 @@ using namespace model;
 
 constexpr uint64_t kSpan = 512;
 constexpr uint8_t kHole = 3;  // the number of a frame that stands for none, in what is put over a list
+constexpr std::pair<int, uint64_t> kNothing{-1, 0};
 // Of each byte: the frame, and where in it.
-using Picture = std::vector<std::optional<std::pair<uint8_t, uint64_t>>>;
+using Picture = std::vector<std::pair<int, uint64_t>>;
 
 Picture picture(const Extents& list) {
-  Picture p(kSpan);
+  Picture p(kSpan, kNothing);
   uint64_t end = 0;
   for (const Extent& e : list) {
     require(valid_extent(e), "an extent is within bounds");
@@ -59,7 +60,7 @@ void run(BytesView input) {
 
   Picture clipped = picture(clip(list, begin, end));
   for (uint64_t i = 0; i < kSpan; ++i)
-    require(clipped[i] == (i >= begin && i < end ? was[i] : std::nullopt), "clip keeps what lies within");
+    require(clipped[i] == (i >= begin && i < end ? was[i] : kNothing), "clip keeps what lies within");
 
   std::vector<Patch> over_it = patches(over);
   for (Patch& p : over_it) {
@@ -68,7 +69,7 @@ void run(BytesView input) {
   Picture now = picture(patched(list, over_it, begin, end));
   for (uint64_t i = 0; i < kSpan; ++i) {
     auto expected = was[i];
-    if (i >= begin && i < end && top[i]) expected = top[i]->first == kHole ? std::nullopt : top[i];
+    if (i >= begin && i < end && top[i] != kNothing) expected = top[i].first == kHole ? kNothing : top[i];
     require(now[i] == expected, "a patch replaces what lies within");
   }
 }
