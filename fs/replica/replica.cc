@@ -44,25 +44,24 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
 
 // Packs of which the journal says, anywhere, where the store has them.
 Result<std::set<ObjectId>> Replica::Impl::packs_placed_in_journal() const {
-  std::set<ObjectId> placed;
+  std::set<ObjectId> out;
   const std::string prefix = place_key(ObjectId{}).bytes.substr(0, 1);
   TRYV(journal->peek(table->committed_lsn(), [&](Lsn, BytesView payload) -> Result<bool> {
     TRY(JournalEntry entry, decode_journal_entry(payload));
     for (const RowPut& put : entry.puts) {
       if (!put.value || put.key.bytes.size() != prefix.size() + ObjectId::kSize) continue;
-      if (put.key.bytes.starts_with(prefix))
-        placed.insert(ObjectId::from(as_bytes(put.key.bytes).subspan(prefix.size())));
+      if (put.key.bytes.starts_with(prefix)) out.insert(ObjectId::from(as_bytes(put.key.bytes).subspan(prefix.size())));
     }
     return true;
   }));
-  return placed;
+  return out;
 }
 
 Result<void> Replica::Impl::recover() {
   Bytes plain;
   std::optional<std::set<ObjectId>> placed_later;
   std::string gone;  // what the refused entry names
-  auto replayed = journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) -> Result<bool> {
+  auto outcome = journal->replay(table->committed_lsn(), [&](Lsn lsn, BytesView payload) -> Result<bool> {
     TRY(JournalEntry entry, decode_journal_entry(payload));
     for (const model::Extent& e : entry.frames) {
       plain.resize(e.frame_length);
@@ -84,13 +83,13 @@ Result<void> Replica::Impl::recover() {
     table->apply(entry.puts, lsn);
     return true;
   });
-  if (!replayed && !gone.empty()) {
-    return fail(replayed.error().code(),
-                replayed.error().what() + " (" + gone +
+  if (!outcome && !gone.empty()) {
+    return fail(outcome.error().code(),
+                outcome.error().what() + " (" + gone +
                     "). Nothing was changed. Bring the pack's file back, or move the state directory away and mount "
                     "anew, which loses what the store has not got");
   }
-  TRYV(std::move(replayed));
+  TRYV(std::move(outcome));
 
   replayed = journal->last_lsn();
   ExclusiveLock lock(state);
