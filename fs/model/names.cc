@@ -7,8 +7,13 @@
 namespace coffer::model {
 namespace {
 
-Result<void> check_name(std::string_view name) {
+Result<void> check_length(std::string_view name) {
   if (name.size() > kNameMax) return fail(Code::kNameTooLong, "the name is too long");
+  return {};
+}
+
+Result<void> check_name(std::string_view name) {
+  TRYV(check_length(name));
   if (!valid_name(name)) return fail(Code::kInvalid, "not a name");
   return {};
 }
@@ -22,6 +27,7 @@ Result<void> check_directory(const Inode& inode) {
 void touch_directory(Inode& dir, WallTime now) { dir.mtime = dir.ctime = now; }
 
 Result<FoundEntry> require_entry(const ReadRows& rows, Ino dir, std::string_view name) {
+  TRYV(check_length(name));
   TRY(std::optional<FoundEntry> found, find_entry(rows, dir, name));
   if (!found) return fail(Code::kNotFound, "no such name");
   return std::move(*found);
@@ -94,6 +100,7 @@ Result<void> exchange(Rows& rows, const Side& a, const Side& b) {
 }  // namespace
 
 Result<Node> lookup(const ReadRows& rows, Ino dir, std::string_view name) {
+  TRYV(check_length(name));
   TRY(std::optional<FoundEntry> found, find_entry(rows, dir, name));
   if (!found) {
     TRY(Inode inode, get_inode(rows, dir));

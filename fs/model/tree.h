@@ -29,7 +29,7 @@ void make_root(Rows& rows, uint32_t mode, uint32_t uid, uint32_t gid, WallTime n
 // kStale: no such inode.
 Result<Inode> get_inode(const ReadRows& rows, Ino ino);
 void put_inode(Rows& rows, Ino ino, const Inode& inode);
-// kNotFound; kNotDirectory.
+// kNotFound; kNotDirectory; kNameTooLong: no such name can be.
 Result<Node> lookup(const ReadRows& rows, Ino dir, std::string_view name);
 
 struct NewInode {

@@ -311,6 +311,22 @@ TEST_F(Posix, NamesOfEveryByte) {
   EXPECT_EQ(list("."), names);
 }
 
+// Found by pjdfstest: not ENOENT, whatever is asked.
+TEST_F(Posix, ATooLongNameIsSaidToBeTooLong) {
+  std::string long_name = path(std::string(256, 'n')), f = path("f");
+  write_text(f, "x");
+  EXPECT_FAILS(::open(long_name.c_str(), O_RDONLY), ENAMETOOLONG);
+  EXPECT_FAILS(::chmod(long_name.c_str(), 0600), ENAMETOOLONG);
+  EXPECT_FAILS(::chown(long_name.c_str(), 1, 1), ENAMETOOLONG);
+  EXPECT_FAILS(::truncate(long_name.c_str(), 1), ENAMETOOLONG);
+  EXPECT_FAILS(::unlink(long_name.c_str()), ENAMETOOLONG);
+  EXPECT_FAILS(::rmdir(long_name.c_str()), ENAMETOOLONG);
+  EXPECT_FAILS(::link(f.c_str(), long_name.c_str()), ENAMETOOLONG);
+  EXPECT_FAILS(::rename(f.c_str(), long_name.c_str()), ENAMETOOLONG);
+  EXPECT_FAILS(::rename(long_name.c_str(), f.c_str()), ENAMETOOLONG);
+  EXPECT_FAILS(::access((long_name + "/below").c_str(), F_OK), ENAMETOOLONG);
+}
+
 TEST_F(Posix, AHundredLevels) {
   std::string deep;
   for (int i = 0; i < 100; ++i) {
