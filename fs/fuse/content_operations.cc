@@ -80,6 +80,18 @@ Result<Done> fallocate(FileSystem& fs, fuse_req_t, fuse_ino_t id, int mode, off_
   return Done{};
 }
 
+Result<WrittenReply> copy_file_range(FileSystem& fs, fuse_req_t, fuse_ino_t from, off_t from_offset, fuse_file_info*,
+                                     fuse_ino_t to, off_t to_offset, fuse_file_info*, size_t length, int flags) {
+  if (flags != 0 || from_offset < 0 || to_offset < 0) return fail(Code::kInvalid, "copy_file_range arguments");
+  ActiveWrites::Scope active(fs.active_writes);
+  auto hold = fs.replica.hold_news();
+  TRY(Ino target, fs.writable(to));
+  Ino source = fs.nodes.resolve(from).ino;
+  TRY(uint64_t copied, fs.replica.copy_range(source, static_cast<uint64_t>(from_offset), target,
+                                             static_cast<uint64_t>(to_offset), length, fs.writeback));
+  return WrittenReply{copied};
+}
+
 Result<Later> lseek(FileSystem& fs, fuse_req_t req, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(Code::kInvalid, "lseek whence");
   // The kernel does not write back first, and we do not know of what it has not written yet: data would seem a hole.

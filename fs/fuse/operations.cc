@@ -70,6 +70,7 @@ const fuse_lowlevel_ops& operations() {
     o.removexattr = handle<Upcall::kRemovexattr, removexattr>;
     o.create = handle<Upcall::kCreate, create>;
     o.fallocate = handle<Upcall::kFallocate, fallocate>;
+    o.copy_file_range = handle<Upcall::kCopyFileRange, copy_file_range>;
     o.lseek = handle<Upcall::kLseek, lseek>;
     return o;
   }();

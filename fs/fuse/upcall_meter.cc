@@ -7,10 +7,11 @@ namespace coffer::fuse {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(Upcall::kCount)> kNames = {
-    "lookup",   "forget",   "getattr",   "setattr",     "readlink",    "mknod",     "mkdir",
-    "unlink",   "rmdir",    "symlink",   "rename",      "link",        "open",      "read",
-    "write",    "fsync",    "opendir",   "readdir",     "readdirplus", "fsyncdir",  "statfs",
-    "setxattr", "getxattr", "listxattr", "removexattr", "create",      "fallocate", "lseek",
+    "lookup",      "forget",   "getattr",   "setattr",         "readlink", "mknod",
+    "mkdir",       "unlink",   "rmdir",     "symlink",         "rename",   "link",
+    "open",        "read",     "write",     "fsync",           "opendir",  "readdir",
+    "readdirplus", "fsyncdir", "statfs",    "setxattr",        "getxattr", "listxattr",
+    "removexattr", "create",   "fallocate", "copy_file_range", "lseek",
 };
 
 uint64_t cpu_since_last() {

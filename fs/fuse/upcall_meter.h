@@ -36,6 +36,7 @@ enum class Upcall : uint8_t {
   kRemovexattr,
   kCreate,
   kFallocate,
+  kCopyFileRange,
   kLseek,
   kCount,
 };

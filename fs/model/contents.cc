@@ -70,6 +70,38 @@ Result<Inode> punch_hole(Rows& rows, Ino ino, uint64_t offset, uint64_t length, 
   return inode;
 }
 
+Result<uint64_t> copy_range(Rows& rows, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset, uint64_t length,
+                            Version fresh, WallTime now, bool keep_times) {
+  TRY(Inode source, get_file(rows, from));
+  TRY(Inode inode, get_file(rows, to));
+  if (from_offset >= source.size) return 0;
+  length = std::min(length, source.size - from_offset);
+  if (to_offset > kSizeMax || length > kSizeMax - to_offset)
+    return fail(Code::kTooLarge, "the file would be too large");
+  if (from == to && from_offset < to_offset + length && to_offset < from_offset + length)
+    return fail(Code::kInvalid, "the ranges overlap");
+  if (length == 0) return 0;
+  TRY(Extents shared, FileExtents(rows, from, source).read(from_offset, from_offset + length));
+  std::vector<Patch> all;  // extents, and the holes between them
+  uint64_t at = to_offset;
+  for (Extent& e : shared) {
+    e.offset = e.offset - from_offset + to_offset;
+    if (e.offset > at) all.push_back({at, e.offset, nullptr});
+    all.push_back({e.offset, e.end(), &e});
+    at = e.end();
+  }
+  const uint64_t end = to_offset + length;
+  if (at < end) all.push_back({at, end, nullptr});
+  ExtentEdit edit(rows, to, inode);
+  TRYV(edit.assign(all));
+  TRYV(edit.finish());
+  inode.size = std::max(inode.size, end);
+  inode.version = fresh;
+  if (!keep_times) touch_contents(inode, now);
+  put_inode(rows, to, inode);
+  return length;
+}
+
 Result<uint64_t> seek_data(const ReadRows& rows, Ino ino, uint64_t offset) {
   TRY(Inode inode, get_file(rows, ino));
   FileExtents map(rows, ino, inode);

@@ -97,6 +97,10 @@ Result<Inode> put_extents(Rows& rows, Ino ino, std::span<const Extent> pieces, u
 Result<Inode> truncate(Rows& rows, Ino ino, uint64_t size, Version fresh, WallTime now);
 // Makes [offset, offset + length) a hole; size stays.
 Result<Inode> punch_hole(Rows& rows, Ino ino, uint64_t offset, uint64_t length, Version fresh, WallTime now);
+// Makes up to `length` bytes of `to` the same as those of `from` (less at its end), holes too, by sharing its extents; grows
+// `to`; how many. kInvalid: ranges of one file that overlap. Times as in put_extents; version = fresh.
+Result<uint64_t> copy_range(Rows& rows, Ino from, uint64_t from_offset, Ino to, uint64_t to_offset, uint64_t length,
+                            Version fresh, WallTime now, bool keep_times);
 // The next offset >= `offset` with data, or that lies in a hole (the end of file counts as one); kNoData.
 Result<uint64_t> seek_data(const ReadRows& rows, Ino ino, uint64_t offset);
 Result<uint64_t> seek_hole(const ReadRows& rows, Ino ino, uint64_t offset);

@@ -219,6 +219,23 @@ Result<void> Replica::punch_hole(Ino ino, uint64_t offset, uint64_t length) {
       });
 }
 
+Result<uint64_t> Replica::copy_range(Ino from, uint64_t from_offset, Ino to, uint64_t to_offset, uint64_t length,
+                                     bool keep_times) {
+  length = std::min(length, kCopyMost);  // the rows are locked meanwhile
+  TRYV(impl_->seal_file(from));
+  uint64_t copied = 0;
+  TRYV(impl_->change_contents(
+      to, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
+        TRY(copied,
+            model::copy_range(tx, from, from_offset, to, to_offset, length, random_u64(), impl_->now(), keep_times));
+        size_t before = file.buffer.bytes();
+        file.buffer.erase(to_offset, copied);
+        impl_->dirty_bytes -= before - file.buffer.bytes();
+        return {};
+      }));
+  return copied;
+}
+
 Result<void> Replica::allocate(Ino ino, uint64_t offset, uint64_t length) {
   if (offset > model::kSizeMax || length > model::kSizeMax - offset) return fail(Code::kTooLarge, "file size");
   return impl_->change_contents(ino, [&](model::Transaction& tx, WrittenFile&) -> Result<void> {

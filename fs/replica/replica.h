@@ -148,6 +148,11 @@ class Replica {
   Result<void> write(Ino ino, uint64_t offset, BytesView data, bool keep_times);
   Result<void> truncate(Ino ino, uint64_t size);
   Result<void> punch_hole(Ino ino, uint64_t offset, uint64_t length);
+  // Copies by sharing what is sealed: nothing is read or stored again. The bytes copied: fewer than `length` at the end of
+  // `from`, and at most kCopyMost. kInvalid: ranges of one file that overlap.
+  static constexpr uint64_t kCopyMost = 256 << 20;
+  Result<uint64_t> copy_range(Ino from, uint64_t from_offset, Ino to, uint64_t to_offset, uint64_t length,
+                              bool keep_times);
   Result<void> allocate(Ino ino, uint64_t offset, uint64_t length);  // grows the size only
   Result<uint64_t> seek_data(Ino ino, uint64_t offset);
   Result<uint64_t> seek_hole(Ino ino, uint64_t offset);

@@ -58,10 +58,13 @@ Result<void> Replica::Impl::move_extent(Ino ino, const Extent& old, const FrameR
   if (!inode && inode.error().code() == Code::kStale) return {};  // removed meanwhile
   if (!inode) return fail(inode.error());
   TRY(std::vector<Extent> shown, model::extents(tx, ino, old.offset, old.length));
-  std::erase_if(shown, [&](const Extent& e) { return e.frame != old.frame; });
+  // What was copied within the file may show another part of the frame there.
+  std::erase_if(shown, [&](const Extent& e) {
+    return e.frame != old.frame || e.skip < old.skip || e.skip + e.length > old.skip + old.length;
+  });
   if (shown.empty()) return {};
   for (Extent& e : shown) {
-    e.skip = static_cast<uint32_t>(e.offset - old.offset);
+    e.skip -= old.skip;
     e.frame_length = old.length;
     e.frame = frame;
   }

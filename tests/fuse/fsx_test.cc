@@ -62,6 +62,7 @@ class Fsx {
     kSync,
     kReopen,
     kDirect,
+    kCopy,
     kSeek,
     kDrop,
     kRemount
@@ -84,7 +85,7 @@ class Fsx {
   }
 
   void step() {
-    static constexpr int kWeights[] = {20, 20, 6, 6, 6, 4, 10, 10, 4, 3, 4, 3, 1};
+    static constexpr int kWeights[] = {20, 20, 6, 6, 6, 4, 10, 10, 4, 3, 4, 5, 3, 1};
     std::discrete_distribution<int> pick(std::begin(kWeights), std::end(kWeights));
     int what = pick(rng_);
     switch (what) {
@@ -112,6 +113,8 @@ class Fsx {
         return reopen();
       case kDirect:
         return direct(below(2) == 0);
+      case kCopy:
+        return copy();
       case kSeek:
         return seek(offset(data_.size + 1));
       case kDrop:
@@ -241,6 +244,20 @@ class Fsx {
       ASSERT_EQ(::pread(fd.get(), memory.get(), n, static_cast<off_t>(at)), static_cast<ssize_t>(expected));
       expect_same(static_cast<uint8_t*>(memory.get()), at, expected);
     }
+  }
+
+  void copy() {
+    size_t from = offset(data_.size + 1), to = offset(kSizeMax - kLengthMax);
+    size_t n = std::min(length(), data_.size - from);
+    if (from < to + n && to < from + n) return;  // EINVAL
+    note("copy", from, n);
+    note("  to", to, n);
+    auto in = static_cast<off_t>(from), out = static_cast<off_t>(to);
+    ASSERT_EQ(::copy_file_range(fd_.get(), &in, fd_.get(), &out, n, 0), static_cast<ssize_t>(n));
+    if (n == 0) return;
+    grow(to + n);
+    std::copy_n(data_.bytes + from, n, data_.bytes + to);
+    check_size();
   }
 
   // What lies in a hole must be zeros; what is called data may be anything.

@@ -5,6 +5,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -379,6 +380,16 @@ TEST_F(Posix, TimesToTheNanosecond) {
   EXPECT_GT(stat("f").st_mtim.tv_sec, 1'600'000'000);
 }
 
+TEST_F(Posix, ReadingLeavesTheAccessTime) {
+  write_text(path("f"), "x");
+  timespec old[2] = {{1000, 0}, {2000, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path("f").c_str(), old, 0), 0);
+  EXPECT_EQ(read_text(path("f")), "x");
+  m_.remount();
+  EXPECT_EQ(read_text(path("f")), "x");
+  EXPECT_EQ(stat("f").st_atim.tv_sec, 1000);
+}
+
 TEST_F(Posix, WritingMovesTimesAndTheyLast) {
   write_text(path("f"), "x");
   timespec old[2] = {{1000, 0}, {1000, 0}};
@@ -648,12 +659,44 @@ TEST_F(Posix, Locks) {
 
 TEST_F(Posix, WhatIsNotThereSaysSo) {
   EXPECT_FAILS(::open(m_.root().c_str(), O_TMPFILE | O_RDWR, 0600), EOPNOTSUPP);
-  Bytes data = pattern(8, 200'000);
   Fd a = open("a", O_CREAT | O_RDWR), b = open("b", O_CREAT | O_RDWR);
-  ASSERT_EQ(::write(a.get(), data.data(), data.size()), 200'000);
-  loff_t from = 0;
-  ASSERT_EQ(::copy_file_range(a.get(), &from, b.get(), nullptr, 200'000, 0), 200'000) << "the kernel copies by itself";
-  EXPECT_TRUE(read_text(path("b")) == as_string(data));
+  EXPECT_FAILS(::ioctl(b.get(), FICLONE, a.get()), EOPNOTSUPP);
+}
+
+TEST_F(Posix, CopyFileRangeSharesWhatIsThere) {
+  Bytes data = pattern(8, 5'000'000);
+  Fd a = open("a", O_CREAT | O_RDWR), b = open("b", O_CREAT | O_RDWR);
+  ASSERT_EQ(::write(a.get(), data.data(), data.size()), 5'000'000);  // not synced: the page cache only has it
+  ASSERT_EQ(::write(b.get(), "what was there", 14), 14);
+  loff_t from = 0, to = 4;
+  ASSERT_EQ(::copy_file_range(a.get(), &from, b.get(), &to, 6'000'000, 0), 5'000'000);
+  EXPECT_EQ(m_.calls("copy_file_range"), 1u);
+  EXPECT_EQ(stat("b").st_size, 5'000'004);
+  EXPECT_EQ(read_text(path("b")), "what" + std::string(as_string(data)));
+  // Cached pages of the target are gone, and the source changes for itself.
+  from = 1'000'001;
+  to = 3;
+  ASSERT_EQ(::copy_file_range(a.get(), &from, b.get(), &to, 100'000, 0), 100'000);
+  ASSERT_EQ(::pwrite(a.get(), "x", 1, 0), 1);
+  Bytes expected(data.begin(), data.end());
+  expected.insert(expected.begin(), {'w', 'h', 'a', 't'});
+  std::copy_n(data.begin() + 1'000'001, 100'000, expected.begin() + 3);
+  EXPECT_TRUE(read_text(path("b")) == as_string(expected));
+  // Within one file, but not onto itself; at the end there is nothing to copy.
+  from = 0;
+  to = 2'000'000;
+  ASSERT_EQ(::copy_file_range(b.get(), &from, b.get(), &to, 70'000, 0), 70'000);
+  std::copy_n(Bytes(expected).begin(), 70'000, expected.begin() + 2'000'000);
+  from = 0;
+  to = 100;
+  EXPECT_FAILS(::copy_file_range(b.get(), &from, b.get(), &to, 1000, 0), EINVAL);
+  from = 5'000'000;
+  EXPECT_EQ(::copy_file_range(a.get(), &from, b.get(), &to, 1000, 0), 0);
+  a.reset();
+  b.reset();
+  ASSERT_EQ(::unlink(path("a").c_str()), 0);
+  m_.remount();
+  EXPECT_TRUE(read_text(path("b")) == as_string(expected));
 }
 
 TEST_F(Posix, FileHandles) {

@@ -110,6 +110,11 @@ void RandomOps::step(Machine& m) {
         (void)m.run([&](Rows& rows) {
           return punch_hole(rows, any_file(), offset(), 1 + below(2 * kChunk), m.fresh_version(), m.now());
         });
+      if (!files.empty())
+        (void)m.run([&](Rows& rows) {
+          return copy_range(rows, any_file(), offset(), any_file(), offset(), 1 + below(kChunk), m.fresh_version(),
+                            m.now(), chance(20));
+        });
       break;
     case 13: {
       if (m.open_orphans.empty()) break;

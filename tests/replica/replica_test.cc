@@ -179,6 +179,18 @@ TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
       case 2:
         ASSERT_OK(replica->sync_file(ino));
         break;
+      case 3: {
+        size_t from = rng() % 2'500'000;
+        if (from < offset + length && offset < from + length) break;
+        auto copied = replica->copy_range(ino, from, ino, offset, length, false);
+        ASSERT_OK(copied);
+        size_t expected = from >= reference.size() ? 0 : std::min(length, reference.size() - from);
+        ASSERT_EQ(*copied, expected);
+        if (reference.size() < offset + expected && expected > 0) reference.resize(offset + expected);
+        std::copy_n(reference.begin() + static_cast<ptrdiff_t>(from), expected,
+                    reference.begin() + static_cast<ptrdiff_t>(offset));
+        break;
+      }
       default: {
         Bytes data = random_content(rng, length);
         ASSERT_OK(replica->write(ino, offset, data, false));
@@ -195,6 +207,59 @@ TEST(Replica, ReadsAndWritesAgreeWithAFlatFile) {
     }
   }
   expect_sound(*replica);
+}
+
+TEST(Replica, ACopySharesWhatIsStored) {
+  TempDir dir, other_dir;
+  TestVolume volume;
+  auto replica = volume.open(dir.path()), other = volume.open(other_dir.path(), "other");
+  ASSERT_OK(replica);
+  ASSERT_OK(other);
+  ASSERT_OK((*replica)->make_root());
+  Exchange exchange;
+  auto publish = [&] {
+    Packs packs;
+    auto record = exchange.publish(**replica, packs);
+    EXPECT_TRUE(record.has_value());
+    Exchange::receive(**other, *record, packs);
+    return packs.size();
+  };
+  std::mt19937_64 rng(11);
+  Bytes content = random_content(rng, 3'000'000);
+  Ino source = make_file(**replica, kRootIno, "source");
+  ASSERT_OK((*replica)->write(source, 1'000'000, content, false));  // behind a hole
+  ASSERT_OK((*replica)->sync_file(source));
+  publish();
+
+  Ino copy = make_file(**replica, kRootIno, "copy");
+  ASSERT_OK((*replica)->write(copy, 0, Bytes(2'000'000, 'x'), false));  // overwritten before it is sealed
+  auto copied = (*replica)->copy_range(source, 10, copy, 0, UINT64_MAX, false);
+  ASSERT_OK(copied);
+  EXPECT_EQ(*copied, 3'999'990u);
+  Bytes expected(999'990, 0);
+  expected.insert(expected.end(), content.begin(), content.end());
+  EXPECT_TRUE(*read_all(**replica, copy) == expected);
+  EXPECT_EQ(publish(), 0u) << "nothing is stored twice";
+  EXPECT_TRUE(*read_all(**other, copy) == expected);
+
+  // The source goes, and the copy keeps what it shows of it: published long ago, or not yet.
+  Ino fresh = make_file(**replica, kRootIno, "fresh"), copy2 = make_file(**replica, kRootIno, "copy2");
+  Bytes more = random_content(rng, 500'000);
+  ASSERT_OK((*replica)->write(fresh, 0, more, false));
+  ASSERT_OK((*replica)->copy_range(fresh, 100'000, copy2, 0, 300'000, false));
+  for (auto [name, ino] : {std::pair("source", source), std::pair("fresh", fresh)}) {
+    ASSERT_OK((*replica)->unlink(kRootIno, name));
+    (*replica)->forget(ino);
+  }
+  publish();
+  Bytes part(more.begin() + 100'000, more.begin() + 400'000);
+  for (Replica* r : {replica->get(), other->get()}) {
+    EXPECT_TRUE(*read_all(*r, copy) == expected);
+    EXPECT_TRUE(*read_all(*r, copy2) == part);
+    expect_sound(*r);
+  }
+  EXPECT_EQ((*replica)->copy_range(copy2, 0, copy2, 100, 200, false).error().code(), Code::kInvalid);
+  EXPECT_EQ(*(*replica)->copy_range(copy2, 300'000, copy, 0, 10, false), 0u);
 }
 
 TEST(Replica, WhatIsMadeAndRemovedBeforeItIsPublishedLeavesNothing) {
