@@ -50,7 +50,7 @@ namespace coffer {
 enum class SlotKind : uint8_t { kPassphrase = 1, kRecoveryKey = 2, kDevice = 3 };
 
 // Some 1,800 epochs. Each becomes a piece of guarded memory before the contents are known to be genuine, and of those the
-// kernel gives a process some 15,000: a slot of a mebibyte ended the program.
+// kernel gives a process some 15,000: a slot of a mebibyte could ask for more.
 inline constexpr size_t kMaxSlotSize = 64 * 1024;
 
 // Argon2id costs. What a slot from a store may ask for is bounded: [8 MiB, 4 GiB] and [1, 64] passes.
