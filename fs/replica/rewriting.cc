@@ -40,6 +40,7 @@ Result<void> Replica::Impl::rewrite(const model::ChangeSet& set, const std::set<
     for (const model::ContentPiece& piece : c.content->pieces) {
       if (!piece.extent || !sparse.contains(piece.extent->frame.pack)) continue;
       const Extent& old = *piece.extent;
+      TRYV(space->admit(old.length));  // on a full disk, what is left of it is for uploading what there is
       plain.resize(old.frame_length);
       TRYV(packs->read(old.frame, plain));
       TRY(FrameRef frame, packs->append(BytesView(plain).subspan(old.skip, old.length)));
