@@ -26,7 +26,7 @@ git config --global user.email tester@localhost
 git config --global init.defaultBranch main
 git config --global --add safe.directory '*'
 
-servers=() proxy=''
+servers=() proxies=()
 mounts_here() { awk -v under="$work/" '$2 ~ "^" under { print $2 }' /proc/self/mounts; }
 clean_up() {
   local status=$? dir server
@@ -39,7 +39,7 @@ clean_up() {
   for dir in $(mounts_here); do
     timeout 20 "$coffer" unmount --now --lazy --quiet "$dir" >/dev/null 2>&1 || umount -l "$dir"
   done
-  [ -z "$proxy" ] || kill "$proxy" 2>/dev/null
+  [ "${#proxies[@]}" = 0 ] || kill "${proxies[@]}" 2>/dev/null
   for server in "${servers[@]}"; do "$here/../servers/$server.sh" stop "$work/$server"; done
   rm -rf "$work"
   exit "$status"
@@ -95,17 +95,20 @@ start_server() {
   fi
 }
 
-# start_proxy: trouble_proxy.py between coffer and the started server; $work/mode says what it does.
+# start_proxy [MODE-FILE]: trouble_proxy.py between coffer and the started server; $work/mode, or the given file, says what it
+# does. Sets `store` and `store_options` anew.
 start_proxy() {
-  local upstream port server=${servers[-1]} _
-  upstream=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$store ${store_options[*]}" | head -n 1)
+  local upstream port server=${servers[-1]} mode_file=${1:-$work/mode} _
+  : "${direct_store:=$store}"
+  [ -n "${direct_options+set}" ] || direct_options=("${store_options[@]}")
+  upstream=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$direct_store ${direct_options[*]}" | head -n 1)
   upstream=${upstream#*:}
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  echo ok >"$work/mode"
-  python3 "$here/../servers/trouble_proxy.py" "$port" "$upstream" "$work/$server/tls" "$work/mode" &
-  proxy=$!
-  store=${store/:$upstream/:$port}
-  store_options=("${store_options[@]/:$upstream/:$port}")
+  echo ok >"$mode_file"
+  python3 "$here/../servers/trouble_proxy.py" "$port" "$upstream" "$work/$server/tls" "$mode_file" &
+  proxies+=($!)
+  store=${direct_store/:$upstream/:$port}
+  store_options=("${direct_options[@]/:$upstream/:$port}")
   for _ in $(seq 100); do
     if (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
     sleep 0.1
