@@ -6,9 +6,9 @@ store=$work/store
 mount_on "$store" "$work/m" -o fsync=remote
 mkdir "$work/m/dir"
 head -c 5000000 /dev/urandom >"$work/source"
-python3 - "$work/m/dir" "$work/source" <<'P'
-import os, sys
-directory, source = sys.argv[1:]
+python3 - "$work/m/dir" "$work/source" "$(daemon_of "$work/m")" <<'P'
+import os, signal, sys
+directory, source, daemon = sys.argv[1:]
 def write(name, content):
     with open(os.path.join(directory, name), "wb") as f:
         f.write(content)
@@ -21,8 +21,8 @@ write("draft", b"the final text\n")
 os.rename(os.path.join(directory, "draft"), os.path.join(directory, "final"))
 handle = os.open(directory, os.O_RDONLY)
 os.fsync(handle)
+os.kill(int(daemon), signal.SIGKILL)  # before anything that is not acknowledged can get there by itself
 P
-kill -KILL "$(daemon_of "$work/m")"
 umount -l "$work/m"
 rm -rf "$XDG_STATE_HOME" "$XDG_CONFIG_HOME"
 
