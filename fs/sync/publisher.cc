@@ -182,7 +182,11 @@ Result<void> Publisher::publish_pending(std::stop_token stop) {
     if (stop.stop_requested()) return fail(Code::kCancelled, "coffer is stopping");
     // News comes faster than we get a record out: it has to wait for once.
     if (round >= kQuietRounds && !hold) hold.emplace(c_.turn.take());
-    if (!hold) TRYV(look_for_news(stop, std::max<Nanos>(std::chrono::seconds(5), 3 * c_.options.poll_active)));
+    if (!hold) {
+      const Nanos old = announced_ ? Nanos(-1) : std::max<Nanos>(std::chrono::seconds(5), 3 * c_.options.poll_active);
+      TRYV(look_for_news(stop, old));
+      announced_ = false;
+    }
     pending_ = false;    // what comes after this is told anew
     unfinished_ = true;  // until it is in a record
     pace_.published(c_.clock.monotonic());
@@ -199,8 +203,8 @@ Result<void> Publisher::publish_pending(std::stop_token stop) {
     }
     if (!hold && must_announce()) {
       TRYV(publish_empty(Kind::kAnnounce));
+      announced_ = true;
       TRYV(send_outgoing(stop));
-      TRYV(look_for_news(stop, Nanos(-1)));
       continue;
     }
     std::vector<RecordPack> packs;

@@ -86,6 +86,7 @@ class Publisher {
   mutable Mutex mutex_{Rank::kLeaf};
   std::optional<WallTime> last_published_ GUARDED_BY(mutex_);
 
+  bool announced_ = false;   // since news were looked for last: they have to be once more, however often sending fails
   bool unfinished_ = false;  // something is frozen, or may be, and in no record
   PublishPace pace_;
   uint64_t changes_seen_ = 0;

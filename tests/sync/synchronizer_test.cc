@@ -330,6 +330,33 @@ TEST_F(SynchronizerTest, ARecordThatWasNotSentIsSentByTheNextRun) {
   }
 }
 
+// A log is announced, then news is looked for, and only then it has changes: also when the announcement did not reach the
+// store at once.
+TEST_F(SynchronizerTest, AnAnnouncementThatCameLateIsFollowedByNews) {
+  auto a = device("a"), b = device("b");
+  settle({a.get(), b.get()});
+  b->restart();
+  b->must_sync();
+  std::atomic<bool> tried{false}, puts{false};
+  b->faults().set_hook([&](const FaultCall& call) {
+    Fault f;
+    bool put = call.operation == StoreOperation::kPut;
+    if (put) tried = true;
+    if (put ? !puts : tried.load()) f.fail_before = Code::kUnavailable;
+    return f;
+  });
+  size_t before = keys(kLogPrefix).size();
+  b->write("of b", text(100, 1));
+  wait_until([&] { return tried.load(); });
+  puts = true;
+  wait_until([&] { return keys(kLogPrefix).size() > before; });
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_EQ(keys(kLogPrefix).size(), before + 1);
+  b->faults().set_hook(nullptr);
+  b->must_sync();
+  EXPECT_EQ(keys(kLogPrefix).size(), before + 2);
+}
+
 TEST_F(SynchronizerTest, StoppedAtEveryStep) {
   for (const char* step : {"sync.packs_uploaded", "sync.publish", "sync.published", "sync.put_record",
                            "sync.record_put", "sync.uploaded"}) {
