@@ -32,6 +32,7 @@ RowKey applied_key(model::Generation last) { return numbered_key('G', last); }
 RowKey place_key(const ObjectId& pack) { return clear_key("P" + std::string(as_string(pack.view()))); }
 RowKey orphan_key(Ino ino) { return numbered_key('O', ino); }
 RowKey outgoing_key() { return clear_key("U"); }
+RowKey loading_key() { return clear_key("Mloading"); }
 
 Result<Ino> parse_orphan_key(std::string_view key) {
   if (key.size() != 9 || key[0] != 'O') return damaged("orphan row");

@@ -5,6 +5,7 @@
 //   P pack                PackPlace: where its bytes are in the store; a local pack without one is unsent
 //   O ino                 unlinked while open: erased at the next start
 //   U                     the record that is sealed and not acknowledged by the store
+//   Mloading              empty: a state is being loaded, and what is here is not whole
 //   S ...                 the synchronizer's
 #pragma once
 
@@ -30,6 +31,7 @@ RowKey applied_key(model::Generation last);
 RowKey place_key(const ObjectId& pack);
 RowKey orphan_key(Ino ino);
 RowKey outgoing_key();
+RowKey loading_key();
 inline constexpr std::string_view kAppliedPrefix = "G";
 inline constexpr std::string_view kOrphanPrefix = "O";
 Result<Ino> parse_orphan_key(std::string_view key);

@@ -23,6 +23,7 @@
 #include "fs/replica/frame_cache.h"
 #include "fs/replica/local_space.h"
 #include "fs/replica/replica.h"
+#include "fs/replica/snapshot.h"
 #include "fs/replica/write_buffer.h"
 
 namespace coffer {
@@ -69,6 +70,7 @@ struct Replica::Impl {
   };
   std::unordered_map<Ino, Kept> keepers GUARDED_BY(state);
   std::atomic<size_t> keeper_count{0};
+  std::weak_ptr<SnapshotRows> snapshot GUARDED_BY(state);  // while somebody reads one
   uint64_t next_ino GUARDED_BY(state) = 0;
   std::atomic<uint64_t> changes{0};
   std::atomic<bool> pending_told{false};

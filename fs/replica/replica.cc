@@ -1,6 +1,8 @@
 // Opening, recovery, and the background work of a replica.
 #include "fs/replica/replica.h"
 
+#include <filesystem>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -38,6 +40,19 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
                               [&r] { return r.unsent_bytes(); }, [&r] { return uint64_t{r.dirty_bytes.load()}; }};
   TRY(r.space, LocalSpace::open(dir, *r.packs, r.options.space, std::move(backend)));
   if (auto recovered = r.recover(); !recovered) return fail(recovered.error().in("replica in " + dir));
+  TRY(auto half, r.table->get(loading_key()));
+  if (half) {
+    // A new replica that ended while it took over a state: nothing was ever done with it.
+    options = std::move(r.options);
+    keys = std::move(r.keys);
+    impl.reset();
+    for (const char* part : {"/journal", "/rows"}) {
+      std::error_code failed;
+      std::filesystem::remove_all(dir + part, failed);
+      if (failed) return fail(Code::kIo, "cannot remove " + dir + part + ": " + failed.message());
+    }
+    return open(dir, std::move(keys), std::move(options));
+  }
   r.start_workers();
   return std::unique_ptr<Replica>(new Replica(std::move(impl)));
 }
@@ -283,6 +298,7 @@ Result<void> Replica::Impl::throttle() {
 }
 
 Lsn Replica::Impl::commit(std::span<const RowPut> puts, std::span<const model::Extent> new_frames) {
+  if (auto reader = snapshot.lock()) reader->keep(puts);
   Lsn lsn = journal->append(encode_journal_entry(puts, new_frames));
   table->apply(puts, lsn);
   return lsn;

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -30,6 +31,9 @@
 namespace coffer {
 
 using model::Ino;
+
+class LoadedState;
+class StateSnapshot;
 
 // A record as the replica needs it: its place in the common order, who wrote it, what it does. fs/sync makes it from
 // verified bytes.
@@ -205,6 +209,15 @@ class Replica {
   Result<uint64_t> finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index);
   // Keeps the verified sealed bytes of a fetched frame, and evicts others for it.
   Result<void> keep_frame(const FrameRef& ref, BytesView sealed);
+
+  // --- the synchronizer: checkpoints
+  // The state as all records that are applied left it. nullptr: something is pending, or above the stable line, or on its
+  // way to the store. The one before is of no use any more.
+  Result<std::unique_ptr<StateSnapshot>> snapshot();
+  // A new replica (no root, nothing pending) takes over a state that was checked. Durable when it returns. When it ends in
+  // the middle, the next open() begins with an empty replica; in the same process, it may be called again with the same.
+  Result<void> load(const LoadedState& state, std::span<const std::pair<ObjectId, PackPlace>> places,
+                    std::span<const RowPut> bookkeeping, const std::stop_token& stop);
 
   // Rows of the synchronizer's own (keys starting with 'S', clear as a whole).
   Result<std::optional<Bytes>> get_row(const RowKey& key);
