@@ -7,10 +7,10 @@
 //   aliases               of directories (and equal files) that became one
 //   diverted names        of entries that went to a conflict name
 //
-// All of it belongs to the state: it follows from the records alone, it is tracked and undone like the tree, and a
-// checkpoint holds it. It may be forgotten (forget) once every open log has quoted a head that includes the change that
-// left it, since then no record can name what it serves for; so what anybody sees never depends on how much was
-// forgotten.
+// All of it belongs to the state: it follows from the records alone, it is tracked and undone like the tree. It may be
+// forgotten (forget) once every open log has quoted a head that includes the change that left it, since then no record
+// can name what it serves for; so what anybody sees never depends on how much was forgotten. (A checkpoint is made when
+// none is needed any more.)
 //
 // apply() leaves these itself. Local operations do not, since they are many and mostly go on changing the same things:
 // settle() (diff.h) adds them when local generations become a record.

@@ -54,6 +54,7 @@ struct SyncContext {
   std::atomic<bool> hint_missing{false};         // our newest record is in the store, and the hint of it is not
   std::function<void()> wake_publisher;          // set before threads start
   std::atomic<uint64_t> conflicts{0};
+  std::atomic<uint64_t> record_bytes{0};  // of records that were applied or published here, since start
 };
 
 }  // namespace coffer

@@ -8,10 +8,8 @@ namespace {
 
 constexpr uint8_t kRowVersion = 1;
 
-RowKey tail_key(const LogId& log) { return clear_key(LogTails::kTailPrefix + std::string(as_string(log.view()))); }
-
 RowKey mark_key(const LogId& log, uint64_t number) {
-  std::string key = "Sr" + std::string(as_string(log.view()));
+  std::string key = LogTails::kMarkPrefix + std::string(as_string(log.view()));
   append_number(key, number);
   return clear_key(std::move(key));
 }
@@ -99,6 +97,47 @@ Result<void> LogTails::load(const std::vector<Row>& rows) {
   MutexLock lock(mutex_);
   tails_ = std::move(loaded);
   return {};
+}
+
+RowKey LogTails::tail_key(const LogId& log) { return clear_key(kTailPrefix + std::string(as_string(log.view()))); }
+
+std::optional<std::pair<LogId, uint64_t>> LogTails::parse_mark_key(std::string_view key) {
+  constexpr size_t kPrefix = sizeof kMarkPrefix - 1;
+  if (!key.starts_with(kMarkPrefix) || key.size() != kPrefix + LogId::kSize + 8) return std::nullopt;
+  return std::pair(LogId::from(as_bytes(key.substr(kPrefix, LogId::kSize))), number_at(key, kPrefix + LogId::kSize));
+}
+
+Result<LogExtent> check_log_rows(const std::vector<Row>& tails, const std::vector<Row>& marks) {
+  struct Marks {
+    uint64_t count = 0, last = 0;
+    RecordMark newest;
+  };
+  std::map<LogId, Marks> by_log;
+  for (const Row& row : marks) {
+    auto place = LogTails::parse_mark_key(row.key);
+    if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
+    TRY(RecordMark mark, decode_mark(row.value));
+    Marks& m = by_log[place->first];
+    ++m.count;
+    if (place->second != m.last + 1 || mark.stamp <= m.newest.stamp)
+      return fail(Code::kCorrupt, "the rows of a log's records do not follow each other");
+    m.last = place->second;
+    m.newest = mark;
+  }
+  LogTails all(nullptr);
+  TRYV(all.load(tails));
+  LogExtent out;
+  for (const LogTail& tail : all.all()) {
+    auto it = by_log.find(tail.log);
+    if (it == by_log.end() || it->second.last != tail.number || it->second.newest.hash != tail.hash ||
+        it->second.newest.stamp != tail.stamp)
+      return fail(Code::kCorrupt, "a log's newest record is not the one that its row names");
+    out.stamp = std::max(out.stamp, tail.stamp);
+    out.records += tail.number;
+    by_log.erase(it);
+  }
+  if (!by_log.empty()) return fail(Code::kCorrupt, "there are records of a log that is not named");
+  return out;
 }
 
 std::optional<LogTail> LogTails::find(const LogId& log) const {
@@ -217,7 +256,7 @@ Result<void> TailBatch::add(const OpenedRecord& opened) {
 
 std::vector<RowPut> TailBatch::rows() const {
   std::vector<RowPut> out;
-  for (const auto& [log, tail] : tails_) out.push_back({tail_key(log), encode(tail)});
+  for (const auto& [log, tail] : tails_) out.push_back({LogTails::tail_key(log), encode(tail)});
   for (const auto& [place, mark] : marks_) out.push_back({mark_key(place.first, place.second), encode(mark)});
   return out;
 }

@@ -53,6 +53,13 @@ struct RecordMark {
   uint64_t stamp = 0;
 };
 
+// Whether rows of logs that came with a checkpoint are whole: each log has its tail and a mark of every record up to it.
+// Returns the greatest stamp and the number of records. kCorrupt, kTooNew.
+struct LogExtent {
+  uint64_t stamp = 0, records = 0;
+};
+Result<LogExtent> check_log_rows(const std::vector<Row>& tails, const std::vector<Row>& marks);
+
 // Looks things up by log; what the verifier works on.
 class TailView {
  public:
@@ -69,6 +76,10 @@ class LogTails : public TailView {
   explicit LogTails(ReadRow read_row) : read_row_(std::move(read_row)) {}
 
   static constexpr char kTailPrefix[] = "St";
+  static constexpr char kMarkPrefix[] = "Sr";
+  static RowKey tail_key(const LogId& log);
+  // The log and number of a mark's key; nullopt: it is none.
+  static std::optional<std::pair<LogId, uint64_t>> parse_mark_key(std::string_view key);
   // Takes what rows_with_prefix(kTailPrefix) gave.
   Result<void> load(const std::vector<Row>& rows);
 

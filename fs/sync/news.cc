@@ -60,7 +60,8 @@ std::vector<std::pair<ObjectId, PackPlace>> places_of(const OpenedRecord& opened
   return out;
 }
 
-News::News(SyncContext& context) : c_(context), active_until_((c_.clock.monotonic() + c_.options.active_for).count()) {}
+News::News(SyncContext& context)
+    : c_(context), active_until_((c_.clock.monotonic() + c_.options.active_for).count()), loader_(context) {}
 
 News::~News() { stop(); }
 
@@ -125,7 +126,24 @@ uint64_t News::applied_number(const LogId& id) const {
   return tail ? tail->number : 0;
 }
 
+// A device that has nothing begins with a checkpoint, if there is one.
+Result<void> News::join(const std::stop_token& stop) {
+  TRY(bool root, c_.replica.has_root());
+  if (!root && c_.tails.all().empty()) {
+    if (auto loaded = loader_.load(stop); !loaded) {
+      if (loaded.error().code() == Code::kIo || loaded.error().code() == Code::kNoSpace)
+        c_.problems.set(kDiskProblem, "the volume's state cannot be kept: " + loaded.error().what(),
+                        disk_advice(loaded.error().code()));
+      return loaded;
+    }
+    c_.problems.clear(kDiskProblem);
+  }
+  joined_ = true;
+  return {};
+}
+
 Result<void> News::poll(std::stop_token stop) {
+  if (!joined_) TRYV(join(stop));
   const Nanos now = c_.clock.monotonic();
   const bool all = !listed_all_ || now - *listed_all_ >= kListAllEvery || want_all_;
   // What no store has yet, others cannot have seen.
@@ -471,6 +489,7 @@ Result<size_t> News::apply_batch(size_t most) {
     } else {
       c_.problems.clear(kDiskProblem);
       batch.commit();
+      c_.record_bytes += bytes;
       if (others) {
         int64_t none = 0;
         c_.unacknowledged_since.compare_exchange_strong(none, std::max<int64_t>(1, c_.clock.monotonic().count()));

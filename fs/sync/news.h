@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/context.h"
 #include "fs/sync/log_verifier.h"
 #include "fs/sync/pace.h"
@@ -69,6 +70,7 @@ class News {
 
   void run(std::stop_token stop);
   Result<void> poll(std::stop_token stop);
+  Result<void> join(const std::stop_token& stop);
   void note(const RecordName& name, uint64_t size);
   void look_for_own_hint(const std::vector<ObjectInfo>& hints);
   void note_own(const RecordName& name);
@@ -99,6 +101,8 @@ class News {
   std::optional<Nanos> checked_at_ GUARDED_BY(mutex_);
   std::optional<WallTime> checked_when_ GUARDED_BY(mutex_);
 
+  CheckpointLoader loader_;
+  bool joined_ = false;
   std::map<LogId, Log> logs_;
   std::optional<RecordName> own_hint_missing_;
   uint64_t polls_ = 0;

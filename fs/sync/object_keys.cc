@@ -8,6 +8,8 @@ namespace coffer {
 
 namespace {
 
+constexpr char kCheckpoint[] = "checkpoint-";
+
 std::string number_and_tag(const RecordName& name) {
   char text[40];
   int n = std::snprintf(text, sizeof text, "%" PRIu64 "-%016" PRIx64, name.number, name.tag);
@@ -18,18 +20,28 @@ bool is_lower_hex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+// A number as std::to_string writes it, from 1.
+std::optional<uint64_t> parse_number(std::string_view digits) {
+  uint64_t number = 0;
+  if (digits.empty() || digits.front() == '0') return std::nullopt;
+  auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) return std::nullopt;
+  return number;
+}
+
 // Exactly what key() and hint() write, so that one record has one name.
 std::optional<RecordName> parse(std::string_view log, char separator, std::string_view rest) {
   constexpr size_t kHexLog = 2 * LogId::kSize;
   if (log.size() != kHexLog || !is_lower_hex(log) || rest.empty() || rest.front() != separator) return std::nullopt;
   rest.remove_prefix(1);
   size_t dash = rest.find('-');
-  if (dash == std::string_view::npos || dash == 0 || dash > 20 || rest.front() == '0') return std::nullopt;
+  if (dash == std::string_view::npos) return std::nullopt;
   std::string_view digits = rest.substr(0, dash), tag = rest.substr(dash + 1);
   if (tag.size() != 16 || !is_lower_hex(tag)) return std::nullopt;
   RecordName name;
-  auto number = std::from_chars(digits.data(), digits.data() + digits.size(), name.number);
-  if (number.ec != std::errc() || number.ptr != digits.data() + digits.size()) return std::nullopt;
+  auto number = parse_number(digits);
+  if (!number) return std::nullopt;
+  name.number = *number;
   std::from_chars(tag.data(), tag.data() + tag.size(), name.tag, 16);
   auto id = unhex(log);
   if (!id) return std::nullopt;
@@ -51,6 +63,24 @@ std::string RecordName::hint() const { return kHintPrefix + log.str() + "-" + nu
 std::string log_prefix(const LogId& log) { return kLogPrefix + log.str() + "/"; }
 std::optional<RecordName> parse_record_key(std::string_view key) { return parse_after(kLogPrefix, '/', key); }
 std::optional<RecordName> parse_hint_key(std::string_view key) { return parse_after(kHintPrefix, '-', key); }
+
+std::string CheckpointName::hint() const {
+  return std::string(kHintPrefix) + kCheckpoint + std::to_string(stamp) + "-" + root.str();
+}
+
+std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key) {
+  const std::string prefix = std::string(kHintPrefix) + kCheckpoint;
+  if (!key.starts_with(prefix)) return std::nullopt;
+  key.remove_prefix(prefix.size());
+  size_t dash = key.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  auto stamp = parse_number(key.substr(0, dash));
+  std::string_view root = key.substr(dash + 1);
+  if (!stamp || root.size() != 2 * ObjectId::kSize || !is_lower_hex(root)) return std::nullopt;
+  auto id = unhex(root);
+  if (!id) return std::nullopt;
+  return CheckpointName{*stamp, ObjectId::from(*id)};
+}
 
 std::string pack_key(const ObjectId& pack) {
   std::string id = pack.str();

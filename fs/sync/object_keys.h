@@ -7,7 +7,9 @@
 //   head/<log, 32 hex>-<n>-<tag, 16 hex>         a hint without content: that record exists. One LIST of head/ tells the
 //                                                newest record of every log, with its key. Written after the record, the
 //                                                one before is removed; never trusted, never needed.
-//   obj/<first 2 hex of id>/<id, 32 hex>         packs
+//   head/checkpoint-<stamp>-<root, 32 hex>       a hint without content: that checkpoint exists; stamp in decimal from 1.
+//                                                Never trusted, never needed.
+//   obj/<first 2 hex of id>/<id, 32 hex>         packs, segments and roots of checkpoints
 #pragma once
 
 #include <compare>
@@ -37,10 +39,20 @@ struct RecordName {
   auto operator<=>(const RecordName&) const = default;
 };
 
+// A checkpoint as a hint names it. The stamp is only said.
+struct CheckpointName {
+  uint64_t stamp = 0;
+  ObjectId root;
+
+  std::string hint() const;
+  auto operator<=>(const CheckpointName&) const = default;
+};
+
 std::string log_prefix(const LogId& log);
 std::optional<RecordName> parse_record_key(std::string_view key);
 std::optional<RecordName> parse_hint_key(std::string_view key);
-std::string pack_key(const ObjectId& pack);
+std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key);
+std::string pack_key(const ObjectId& pack);  // or segment, or root
 std::string slot_key(const ObjectId& slot);
 
 }  // namespace coffer

@@ -378,6 +378,7 @@ Result<void> Publisher::publish_frozen(const Frozen& frozen, std::vector<RecordP
   TRYV(failpoint("sync.publish"));
   TRYV(c_.replica.publish(frozen, ordered, made.name.key(), sealed.object));
   outgoing_bytes_ = sealed.object.size();
+  c_.record_bytes += sealed.object.size();
   count_own(batch, made);
   for (const RecordPack& pack : opened.record.packs) uploaded_.erase(pack.id);
   TRYV(failpoint("sync.published"));

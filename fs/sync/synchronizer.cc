@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "fs/sync/checkpoint_writer.h"
 #include "fs/sync/context.h"
 #include "fs/sync/fetch_pool.h"
 #include "fs/sync/news.h"
@@ -36,6 +37,7 @@ struct Synchronizer::Impl {
       : context(replica, store, identity, secrets, options),
         news(context),
         publisher(context, news),
+        checkpoints(context, news),
         fetches(context.store, fetch_backend(replica), fetch_options(options)) {
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
@@ -53,6 +55,7 @@ struct Synchronizer::Impl {
   SyncContext context;
   News news;
   Publisher publisher;
+  CheckpointWriter checkpoints;
   FetchPool fetches;
   bool started = false, stopped = false;
 };
@@ -84,6 +87,7 @@ Result<void> Synchronizer::start() {
   s.fetches.start();
   s.news.start();
   s.publisher.start();
+  s.checkpoints.start();
   return {};
 }
 
@@ -155,6 +159,7 @@ void Synchronizer::stop(bool close_log) {
   s.stopped = true;
   s.fetches.stop();
   s.publisher.stop();
+  s.checkpoints.stop();
   s.news.stop();
   if (close_log) {
     if (auto closed = s.publisher.close_log(); !closed)

@@ -29,6 +29,10 @@ struct SyncOptions {
   // Something that must be in the store and is not becomes a problem after this. Where another program carries the
   // store's files (file://), a day is right.
   Nanos missing_after = std::chrono::minutes(15);
+  // A checkpoint is written when replaying what came after the last one would cost a new device so many bytes, counting
+  // 128 KiB for each record (or half of the last one's size, if that is more); 0: never. How often that is looked at.
+  uint64_t checkpoint_from = 8 << 20;
+  Nanos checkpoint_look = std::chrono::seconds(20);
   unsigned uploads = 4, fetches = 8;  // threads
 };
 

@@ -11,6 +11,7 @@
 #include "crypto/slot_contents.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/journal_entry.h"
+#include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/volume.h"
@@ -119,6 +120,59 @@ void records() {
       write("record", std::string(opening ? "first" : "later") + (carries ? "_carrying" : ""), out);
     }
   }
+}
+
+// A root directory with one file in it, its pack, and a link.
+void checkpoints() {
+  Bytes rows;
+  Writer w(rows);
+  auto row = [&](const RowKey& key, const Bytes& value) {
+    w.string(key.bytes);
+    w.bytes(value);
+  };
+  Inode directory = sample_directory(), file = sample_file();
+  directory.parent = directory.cookie = 0;
+  directory.nlink = 2;
+  file.parent = kRootIno;
+  file.cookie = kFirstCookie;
+  file.nlink = 2;
+  row(entry_key(kRootIno, kFirstCookie), encode(Entry{"name", 2, FileType::kRegular}));
+  row(entry_key(kRootIno, kFirstCookie + 1), encode(Entry{"other", 2, FileType::kRegular}));
+  row(inode_key(kRootIno), encode(directory));
+  row(inode_key(2), encode(file));
+  row(link_key(2, kRootIno, kFirstCookie + 1), {});
+  row(clear_key(place_row_key(ObjectId{})), encode_place({"obj/00/00", 0, 4096}));
+  write("checkpoint", "rows", tagged(4, rows));
+
+  Bytes segment;
+  Writer s(segment);
+  s.u8(1);
+  s.u8(0);
+  s.u32(static_cast<uint32_t>(rows.size()));
+  s.u32(static_cast<uint32_t>(rows.size()));
+  s.raw(rows);
+  write("checkpoint", "segment", tagged(3, segment));
+
+  Bytes body;
+  Writer b(body);
+  b.u16(1);
+  b.u64(5);
+  b.u64(3);
+  b.u64(1'700'000'000'000'000'000);
+  DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1).encode(b);
+  b.u64(6);
+  b.varint(1);
+  b.raw(Bytes(ObjectId::kSize + 2 * Hash::kSize, 7));
+  b.varint(4096);
+  b.varint(rows.size());
+  b.varint(6);
+  b.string("E1");
+  b.raw(Bytes(Signature::kSize, 9));
+  Bytes root_plain;
+  Writer r(root_plain);
+  r.u32(static_cast<uint32_t>(body.size()));
+  r.raw(body);
+  write("checkpoint", "root", tagged(2, root_plain));
 }
 
 void rows() {
@@ -291,6 +345,7 @@ void store() {
   name.tag = 0xabcdef;
   write("object_keys", "record", as_bytes(name.key()));
   write("object_keys", "hint", as_bytes(name.hint()));
+  write("object_keys", "checkpoint", as_bytes(CheckpointName{17, ObjectId{}}.hint()));
 }
 
 }  // namespace
@@ -306,6 +361,7 @@ int main(int argc, char** argv) {
   root = argv[1];
   slots();
   records();
+  checkpoints();
   rows();
   cache();
   changes();

@@ -21,6 +21,7 @@ SyncOptions quick_options() {
   o.fetch_timeout = seconds(5);
   o.missing_after = milliseconds(300);
   o.fetches = 4;
+  o.checkpoint_from = 0;  // tests of checkpoints ask for them
   return o;
 }
 
@@ -49,6 +50,15 @@ Device::Device(const TestVolume& volume, std::shared_ptr<ObjectStore> store, std
 Device::~Device() { stop(false); }
 
 void Device::start() {
+  open();
+  TAKE(bool root, replica_->has_root());
+  if (root) return;
+  ASSERT_OK(sync_->load_first({}));
+  TAKE(root, replica_->has_root());
+  if (!root) ASSERT_OK(replica_->make_root());
+}
+
+void Device::open() {
   Replica::Keys keys;
   keys.volume = volume_.id;
   keys.epoch = std::make_unique<EpochKeys>(1, volume_.key);
@@ -59,11 +69,6 @@ void Device::start() {
   TAKE(replica_, Replica::open(dir_.path(), std::move(keys), options));
   sync_ = std::make_unique<Synchronizer>(*replica_, *faults_, *identity_, secrets_, options_);
   ASSERT_OK(sync_->start());
-  TAKE(bool root, replica_->has_root());
-  if (root) return;
-  ASSERT_OK(sync_->load_first({}));
-  TAKE(root, replica_->has_root());
-  if (!root) ASSERT_OK(replica_->make_root());
 }
 
 void Device::stop(bool close_log) {

@@ -35,6 +35,8 @@ class Device {
   // Opens the replica and starts synchronizing; a new device loads what is in the store, and makes the root of an empty
   // volume.
   void start();
+  // start() without waiting for what is in the store.
+  void open();
   void stop(bool close_log = true);
   // Ends as after SIGKILL: nothing is closed in order. (The replica's destructor still flushes.)
   void restart() {

@@ -1,0 +1,158 @@
+#include "fs/sync/checkpoint_loader.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/thread.h"
+#include "fs/sync/checkpoint_row.h"
+#include "fs/sync/object_keys.h"
+
+namespace coffer {
+
+namespace {
+
+constexpr size_t kTries = 8;  // checkpoints that are looked at: anybody can write hints
+
+// Whether it says something about the checkpoint, as opposed to this machine or the network.
+bool blames_checkpoint(Code code) {
+  return code == Code::kCorrupt || code == Code::kTooNew || code == Code::kDenied || code == Code::kTooLarge ||
+         code == Code::kNotFound;
+}
+
+}  // namespace
+
+std::string place_row_key(const ObjectId& pack) { return "P" + std::string(as_string(pack.view())); }
+
+Bytes encode_place(const PackPlace& place) {
+  Bytes out;
+  Writer w(out);
+  w.string(place.key);
+  w.varint(place.offset);
+  w.varint(place.size);
+  return out;
+}
+
+Result<std::pair<ObjectId, PackPlace>> decode_place(std::string_view key, BytesView value) {
+  Reader in(value);
+  PackPlace place;
+  place.key = in.string();
+  place.offset = in.varint();
+  place.size = in.varint();
+  if (!in.at_end() || key.size() != 1 + ObjectId::kSize || !valid_object_key(place.key) || place.size > UINT32_MAX ||
+      place.offset > kRecordMax)
+    return fail(Code::kCorrupt, "a pack's place makes no sense");
+  return std::pair(ObjectId::from(as_bytes(key.substr(1))), std::move(place));
+}
+
+Result<void> CheckpointLoader::load(const std::stop_token& stop) {
+  if (!ready_) {
+    TRY(ready_, find(stop));
+  }
+  if (!ready_) return {};
+  Turn::Hold hold = c_.turn.take();
+  TRYV(c_.replica.load(ready_->state, ready_->places, ready_->bookkeeping, stop));
+  ready_.reset();
+  TRY(auto rows, c_.replica.rows_with_prefix(LogTails::kTailPrefix));
+  return c_.tails.load(rows);
+}
+
+Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const std::stop_token& stop) {
+  TRY(std::vector<ObjectInfo> found, c_.store.list(kHintPrefix, stop));
+  std::vector<CheckpointName> names;
+  for (const ObjectInfo& info : found)
+    if (auto name = parse_checkpoint_hint(info.key)) names.push_back(*name);
+  std::sort(names.rbegin(), names.rend());
+  if (names.size() > kTries) names.resize(kTries);
+  auto keys = [this](Epoch e) { return c_.keys_of(e); };
+  for (const CheckpointName& name : names) {
+    auto object = c_.store.get(pack_key(name.root), kCheckpointMax, stop);
+    if (!object && object.error().code() == Code::kNotFound) continue;  // only a hint spoke of it
+    auto attempt = [&]() -> Result<std::unique_ptr<Ready>> {
+      if (!object) return std::unexpected(object.error());
+      auto root = open_checkpoint(*object, c_.volume, name.root, keys, c_.volume_signing);
+      if (!root && root.error().code() == Code::kUnavailable) return fail(Code::kCorrupt, root.error().what());
+      if (!root) return std::unexpected(root.error());
+      TRY(std::unique_ptr<Ready> ready, fetch(*root, stop));
+      ready->bookkeeping.push_back({checkpoint_row_key(), encode_checkpoint_row(name.root, *object)});
+      return ready;
+    }();
+    if (attempt) return attempt;
+    if (!blames_checkpoint(attempt.error().code())) return attempt;
+    c_.problems.set("checkpoint " + name.root.str(),
+                    "the checkpoint " + name.root.str().substr(0, 8) + "... is refused: " + attempt.error().what(),
+                    "An object was damaged, replaced or removed in the store, or its author's machine has a fault. "
+                    "This device was filled from what came before it; nothing is missing. Ask whoever runs the store.");
+  }
+  return std::unique_ptr<Ready>();
+}
+
+Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& checkpoint, const std::stop_token& stop) {
+  const auto& segments = checkpoint.segments;
+  std::vector<std::optional<Result<Bytes>>> got(segments.size());
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  auto keys = [this](Epoch e) { return c_.keys_of(e); };
+  auto work = [&] {
+    for (size_t i; !failed && (i = next++) < segments.size();) {
+      auto object = c_.store.get(pack_key(segments[i].id), segments[i].object_size, stop);
+      got[i] = object ? open_segment(*object, c_.volume, segments[i], keys) : std::move(object);
+      if (!*got[i]) failed = true;
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    size_t threads = std::min<size_t>(segments.size(), std::max(1u, c_.options.fetches));
+    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-segments", work));
+    work();
+  }
+  std::vector<Bytes> out;
+  for (auto& result : got) {
+    if (!result) continue;  // another failed
+    if (!*result) return std::unexpected(result->error());
+    out.push_back(std::move(**result));
+  }
+  return out;
+}
+
+Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,
+                                                                         const std::stop_token& stop) {
+  auto ready = std::make_unique<Ready>();
+  TRY(std::vector<Bytes> plain, get_segments(checkpoint, stop));
+  std::vector<Row> tails, marks;
+  std::set<ObjectId> placed;
+  std::string before;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    TRYV(visit_rows(plain[i], checkpoint.segments[i], [&](std::string_view key, BytesView value) -> Result<void> {
+      if (key <= before) return fail(Code::kCorrupt, "a key is in two segments of the checkpoint");
+      before = key;
+      if (key.starts_with(LogTails::kTailPrefix)) {
+        tails.push_back({std::string(key), to_bytes(value)});
+      } else if (key.starts_with(LogTails::kMarkPrefix)) {
+        marks.push_back({std::string(key), to_bytes(value)});
+      } else if (key.starts_with('P')) {
+        TRY(auto place, decode_place(key, value));
+        placed.insert(place.first);
+        ready->places.push_back(std::move(place));
+      } else {
+        return ready->state.add(key, value);
+      }
+      return {};
+    }));
+    plain[i] = {};
+  }
+  TRY(LogExtent logs, check_log_rows(tails, marks));
+  if (logs.stamp != checkpoint.stamp || logs.records != checkpoint.records)
+    return fail(Code::kCorrupt, "the checkpoint does not include the records that it says");
+  for (const ObjectId& pack : ready->state.packs())
+    if (!placed.contains(pack))
+      return fail(Code::kCorrupt, "the checkpoint does not say where pack " + pack.str() + " is");
+  TRY(auto root, ready->state.get(model::inode_key(model::kRootIno)));
+  if (!root) return fail(Code::kCorrupt, "the checkpoint has no root directory");
+  TRY(std::vector<std::string> faults, ready->state.find_faults());
+  if (!faults.empty()) return fail(Code::kCorrupt, "the checkpoint is no sound state: " + faults.front());
+  for (std::vector<Row>* rows : {&tails, &marks})
+    for (Row& row : *rows) ready->bookkeeping.push_back({clear_key(std::move(row.key)), std::move(row.value)});
+  return ready;
+}
+
+}  // namespace coffer

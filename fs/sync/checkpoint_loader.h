@@ -1,0 +1,45 @@
+// Gives a new device the state of the newest checkpoint that it finds, so that only what came after it is replayed.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "fs/replica/loaded_state.h"
+#include "fs/sync/checkpoint.h"
+#include "fs/sync/context.h"
+
+namespace coffer {
+
+// The whole state is in memory while it is checked; nothing of it reaches the replica before all of it is found to be
+// sound. A checkpoint that is not is told as a problem, and an older one is taken, or none: the logs say the same. Belongs
+// to one thread.
+class CheckpointLoader {
+ public:
+  explicit CheckpointLoader(SyncContext& context) : c_(context) {}
+
+  // For a replica without anything. Ok also when there is no checkpoint that serves. Any other error says that it may be
+  // called again.
+  Result<void> load(const std::stop_token& stop);
+
+ private:
+  struct Ready {
+    LoadedState state;
+    std::vector<std::pair<ObjectId, PackPlace>> places;
+    std::vector<RowPut> bookkeeping;
+  };
+  Result<std::unique_ptr<Ready>> find(const std::stop_token& stop);
+  Result<std::unique_ptr<Ready>> fetch(const Checkpoint& checkpoint, const std::stop_token& stop);
+  Result<std::vector<Bytes>> get_segments(const Checkpoint& checkpoint, const std::stop_token& stop);
+
+  SyncContext& c_;
+  std::unique_ptr<Ready> ready_;  // checked, and not wholly in the replica
+};
+
+// Packs and their places, as rows of a checkpoint: key "P" pack 16, value key string | offset varint | size varint.
+std::string place_row_key(const ObjectId& pack);
+Bytes encode_place(const PackPlace& place);
+Result<std::pair<ObjectId, PackPlace>> decode_place(std::string_view key, BytesView value);
+
+}  // namespace coffer
