@@ -214,9 +214,12 @@ class Applier {
   Result<void> make_inode(const InodeChange& c) {
     if (made_.contains(c.ino)) return {};
     TRY(Ino ino, resolve_alias(state_.rows, c.ino));
-    TRY(std::optional<Bytes> row, state_.rows.get(inode_key(c.ino)));
-    TRY(std::optional<Bytes> tombstone, state_.rows.get(tombstone_key(c.ino)));
-    if (row || tombstone || ino != c.ino) return {};
+    TRY(std::optional<Inode> known, state_.find(c.ino));
+    TRY(std::optional<Tombstone> tombstone, get_tombstone(state_.rows, c.ino));
+    if (known || ino != c.ino) return {};
+    if (tombstone) return make_again(c, *tombstone);
+    TRY(std::optional<Bytes> open, state_.rows.get(inode_key(c.ino)));
+    if (open) return {};
     Inode inode = new_inode(c);
     if (c.content) {
       std::vector<Patch> all;
@@ -236,6 +239,47 @@ class Applier {
     }
     TRYV(put_new(c, inode));
     state_.add_loose(c.ino, {ApplyState::Origin::kMade, {}});
+    return {};
+  }
+
+  // Its author brought back what others had removed. It becomes what it would be without a tombstone; but whoever has not
+  // seen the removal may name its earlier versions still.
+  Result<void> make_again(const InodeChange& c, const Tombstone& tombstone) {
+    const Version version = c.content ? c.content->version : 0;
+    if (tombstone.inode.type != c.type || (version != 0 && tombstone.inode.version == version)) return {};
+    TRY(bool revived, state_.revive(c.ino));
+    if (!revived) return {};
+    state_.detach_anew(c.ino);
+    TRY(const Inode old, get_inode(state_.rows, c.ino));
+    Inode inode = new_inode(c);
+    inode.has_xattrs = old.has_xattrs;
+    if (inode.is_regular()) {
+      inode.only = old.only;
+      inode.chunks = old.chunks;
+      inode.blocks = old.blocks;
+      std::vector<Patch> all{{0, kSizeMax, nullptr}}, pieces;
+      if (c.content)
+        for (const ContentPiece& p : c.content->pieces)
+          if (p.extent) pieces.push_back({p.offset, p.offset + p.length, &*p.extent});
+      VersionKeeper keeper(state_.rows, c.ino, old.version, old.size);
+      ExtentEdit edit(state_.rows, c.ino, inode, &keeper);
+      TRYV(edit.assign(all));
+      TRYV(edit.assign(pieces));
+      TRYV(edit.finish());
+      TRYV(keeper.finish(version));
+      inode.size = c.content ? c.content->size : 0;
+      inode.version = version;
+      inode.origin = c.origin;
+      if (c.origin != 0) {
+        TRY(Ino origin, resolve_alias(state_.rows, c.origin));
+        TRYV(put_moved_if_new(state_.rows, origin, version, c.ino));
+      }
+    }
+    std::vector<Xattr> xattrs;
+    merge_xattrs(xattrs, c.xattrs);
+    put_xattrs(state_.rows, c.ino, inode, xattrs);
+    put_inode(state_.rows, c.ino, inode);
+    made_.insert(c.ino);
     return {};
   }
 

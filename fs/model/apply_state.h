@@ -40,6 +40,8 @@ class ApplyState {
   const std::vector<Ino>& all_loose() const { return loose_order_; }
   void add_loose(Ino ino, Loose how);
   void settle(Ino ino) { loose_.erase(ino); }
+  // It is as if it had never been anywhere.
+  void detach_anew(Ino ino) { loose_.at(ino) = {Origin::kMade, {}}; }
 
   // Takes a removed inode out of its tombstone, with the contents that everybody knew; it is loose then. False: there is
   // no tombstone.

@@ -248,7 +248,10 @@ class Differ {
       return {};
     }
     if (!is) return {};  // what others never saw, or know as removed, is nobody else's business
-    const bool made = before.state == Sight::State::kNothing;
+    // What came back is described as a whole, too: who has forgotten that it was removed has nothing to build on. (Forgetting
+    // waits for all open logs only; a device whose log was ended comes back, learns of the removal, and brings back what it
+    // had changed.)
+    const bool made = !was;
     const Inode& b = before.inode;
     const Inode& a = after.inode;
     c.kind = made ? InodeChange::Kind::kMade : InodeChange::Kind::kChanged;
@@ -263,7 +266,7 @@ class Differ {
       c.atime = if_changed(b.atime, a.atime), c.mtime = if_changed(b.mtime, a.mtime);
       c.ctime = if_changed(b.ctime, a.ctime);
     }
-    c.xattrs = compare(before.xattrs, after.xattrs);
+    c.xattrs = compare(made ? std::vector<Xattr>() : before.xattrs, after.xattrs);
     if (a.is_regular() && (made || a.version != b.version)) {
       c.origin = a.origin;
       TRYV(add_content(ino, before, after, c.content.emplace()));
@@ -278,17 +281,12 @@ class Differ {
     c.size = after.inode.size;
     FileExtents now(end_, ino, after.inode);
     if (before.state == Sight::State::kRemoved) {
-      // It came back: its rows may have held another version before, so all of both is compared.
-      c.base = before.inode.version;
-      TRY(std::optional<VersionExtents> old, open_removed(start_, ino));
-      if (!old) return fail(Code::kCorrupt, "the contents of a removed file are missing");
+      // Its rows may have held another version before.
       for (uint64_t from = 0;;) {
-        TRY(std::optional<uint64_t> b, old->next_chunk(from));
-        TRY(std::optional<uint64_t> a, now.next_chunk(from));
-        if (!a && !b) return {};
-        uint64_t chunk = std::min(a.value_or(UINT64_MAX), b.value_or(UINT64_MAX));
-        TRYV(add_chunk(&*old, now, chunk, c));
-        from = chunk + 1;
+        TRY(std::optional<uint64_t> chunk, now.next_chunk(from));
+        if (!chunk) return {};
+        TRYV(add_chunk(nullptr, now, *chunk, c));
+        from = *chunk + 1;
       }
     }
     std::optional<FileExtents> old;

@@ -1215,6 +1215,39 @@ TEST_F(Rules, PendingChangesOfARemovedFileBringItBackEverywhere) {
   EXPECT_EQ(c.read("f"), "0|B|23");
 }
 
+// A device whose log was ended does not keep others from forgetting what they removed. What it brings back, it brings back
+// for them as well.
+TEST_F(Rules, WhatComesBackComesBackForThoseWhoForgotTheRemoval) {
+  given([](Machine& m) {
+    m.mkdir("d");
+    m.make("d/f");
+    m.write("d/f", "0123");
+    m.set_xattr("d/f", "user.gone", "v");
+    m.set_xattr("d/f", "user.kept", "v");
+    m.mkdir("e");
+    m.mkdir("e/sub");
+  });
+  a.remove("d/f");
+  a.remove("d");
+  a.remove("e/sub");
+  a.remove("e");
+  publish(a);
+  b.write("d/f", "B", 1);
+  must(b.run([&](Rows& rows) { return remove_xattr(rows, b.at("d/f"), "user.gone", b.now()); }));
+  b.make("e/sub/new");
+  a.forget_applied();
+  b.receive(records_);
+  EXPECT_EQ(b.read("d/f"), "0|B|23");
+  sync();  // c has the tombstones still, and has to come to the same
+  EXPECT_EQ(a.read("d/f"), "0|B|23");
+  EXPECT_EQ(a.names("e/sub"), Names{"new"});
+  // And it goes on from there.
+  c.write("d/f", "C", 0);
+  a.chmod("d/f", 0600);
+  sync();
+  EXPECT_EQ(b.read("d/f"), "C|B|23");
+}
+
 TEST_F(Rules, PendingDirectoriesBecomeThoseOfOthers) {
   given();
   a.mkdir("d");
