@@ -83,7 +83,9 @@ TEST(SegmentCutter, AChangeTouchesTheSegmentsAroundIt) {
   for (size_t i = 0; i < segments.size(); ++i) {
     bytes += segments[i].plain.size();
     EXPECT_LE(segments[i].plain.size(), kSegmentUpTo + 100);
-    if (i + 1 < segments.size()) EXPECT_GE(segments[i].plain.size(), kSegmentFrom);
+    if (i + 1 < segments.size()) {
+      EXPECT_GE(segments[i].plain.size(), kSegmentFrom);
+    }
   }
   EXPECT_GT(bytes, 200'000u * 40);
   auto before = hashes(segments);
