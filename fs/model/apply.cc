@@ -199,7 +199,7 @@ class Applier {
   }
 
   Result<void> put_new(const InodeChange& c, Inode& inode) {
-    if (!c.xattrs.empty()) {
+    if (!c.xattrs.empty() || inode.has_xattrs) {
       std::vector<Xattr> xattrs;
       merge_xattrs(xattrs, c.xattrs);
       put_xattrs(state_.rows, c.ino, inode, xattrs);
@@ -211,62 +211,40 @@ class Applier {
   }
 
   // An inode that is known already is changed instead: two logs can come to make the same one when a replica is copied.
+  // One that was removed was brought back by the author. It becomes what it would be without a tombstone; but whoever has
+  // not seen the removal may name its earlier versions still.
   Result<void> make_inode(const InodeChange& c) {
     if (made_.contains(c.ino)) return {};
     TRY(Ino ino, resolve_alias(state_.rows, c.ino));
     TRY(std::optional<Inode> known, state_.find(c.ino));
-    TRY(std::optional<Tombstone> tombstone, get_tombstone(state_.rows, c.ino));
     if (known || ino != c.ino) return {};
-    if (tombstone) return make_again(c, *tombstone);
+    TRY(std::optional<Tombstone> tombstone, get_tombstone(state_.rows, c.ino));
     TRY(std::optional<Bytes> open, state_.rows.get(inode_key(c.ino)));
-    if (open) return {};
+    if (open && !tombstone) return {};
     Inode inode = new_inode(c);
-    if (c.content) {
-      std::vector<Patch> all;
-      for (const ContentPiece& p : c.content->pieces)
-        if (p.extent) all.push_back({p.offset, p.offset + p.length, &*p.extent});
-      ExtentEdit edit(state_.rows, c.ino, inode);
-      TRYV(edit.assign(all));
-      TRYV(edit.finish());
-      inode.size = c.content->size;
-      inode.version = c.content->version;
-      inode.origin = c.origin;
-      if (c.origin != 0) {
-        TRY(Ino origin, resolve_alias(state_.rows, c.origin));
-        TRYV(put_moved_if_new(state_.rows, origin, inode.version, c.ino));
-      }
-      state_.out.touch.contents.push_back(c.ino);
-    }
-    TRYV(put_new(c, inode));
-    state_.add_loose(c.ino, {ApplyState::Origin::kMade, {}});
-    return {};
-  }
-
-  // Its author brought back what others had removed. It becomes what it would be without a tombstone; but whoever has not
-  // seen the removal may name its earlier versions still.
-  Result<void> make_again(const InodeChange& c, const Tombstone& tombstone) {
     const Version version = c.content ? c.content->version : 0;
-    if (tombstone.inode.type != c.type || (version != 0 && tombstone.inode.version == version)) return {};
-    TRY(bool revived, state_.revive(c.ino));
-    if (!revived) return {};
-    state_.detach_anew(c.ino);
-    TRY(const Inode old, get_inode(state_.rows, c.ino));
-    Inode inode = new_inode(c);
-    inode.has_xattrs = old.has_xattrs;
-    if (inode.is_regular()) {
+    std::optional<VersionKeeper> keeper;
+    if (tombstone) {
+      if (tombstone->inode.type != c.type || (version != 0 && tombstone->inode.version == version)) return {};
+      TRYV(state_.revive(c.ino));
+      state_.detach_anew(c.ino);
+      TRY(const Inode old, get_inode(state_.rows, c.ino));
       inode.only = old.only;
       inode.chunks = old.chunks;
       inode.blocks = old.blocks;
-      std::vector<Patch> all{{0, kSizeMax, nullptr}}, pieces;
+      inode.has_xattrs = old.has_xattrs;
+      if (inode.is_regular()) keeper.emplace(state_.rows, c.ino, old.version, old.size);
+    }
+    if (inode.is_regular()) {
+      std::vector<Patch> pieces;
       if (c.content)
         for (const ContentPiece& p : c.content->pieces)
           if (p.extent) pieces.push_back({p.offset, p.offset + p.length, &*p.extent});
-      VersionKeeper keeper(state_.rows, c.ino, old.version, old.size);
-      ExtentEdit edit(state_.rows, c.ino, inode, &keeper);
-      TRYV(edit.assign(all));
+      ExtentEdit edit(state_.rows, c.ino, inode, keeper ? &*keeper : nullptr);
+      if (keeper) TRYV(edit.cut(0, kSizeMax));
       TRYV(edit.assign(pieces));
       TRYV(edit.finish());
-      TRYV(keeper.finish(version));
+      if (keeper) TRYV(keeper->finish(version));
       inode.size = c.content ? c.content->size : 0;
       inode.version = version;
       inode.origin = c.origin;
@@ -274,12 +252,10 @@ class Applier {
         TRY(Ino origin, resolve_alias(state_.rows, c.origin));
         TRYV(put_moved_if_new(state_.rows, origin, version, c.ino));
       }
+      state_.out.touch.contents.push_back(c.ino);
     }
-    std::vector<Xattr> xattrs;
-    merge_xattrs(xattrs, c.xattrs);
-    put_xattrs(state_.rows, c.ino, inode, xattrs);
-    put_inode(state_.rows, c.ino, inode);
-    made_.insert(c.ino);
+    TRYV(put_new(c, inode));
+    state_.add_loose(c.ino, {ApplyState::Origin::kMade, {}});
     return {};
   }
 

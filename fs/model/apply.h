@@ -54,5 +54,8 @@ Result<Applied> apply(Rows& rows, const ChangeSet& changes, const Author& author
 // "report.pdf" -> "report (conflict, HOST, 2026-11-24).pdf": at most 255 bytes, extension kept, cut at a UTF-8
 // boundary; `attempt` > 1 adds its number.
 std::string conflict_name(std::string_view name, std::string_view device, WallTime when, unsigned attempt);
+// The first such name after `attempt`, which is raised, that is free in the directory.
+Result<std::string> free_conflict_name(const ReadRows& rows, Ino dir, std::string_view name, std::string_view device,
+                                       WallTime when, unsigned& attempt);
 
 }  // namespace coffer::model

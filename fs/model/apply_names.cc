@@ -334,11 +334,7 @@ Result<std::string> NameApplier::add_diverted(Ino dir, const std::string& name, 
 
 Result<std::string> NameApplier::free_name(Ino dir, const std::string& name) {
   unsigned& attempt = attempts_[std::to_string(dir) + "/" + name];
-  for (;;) {
-    std::string other = conflict_name(name, state_.author.device, state_.author.when, ++attempt);
-    TRY(std::optional<Bytes> taken, rows_.get(name_key(dir, other)));
-    if (!taken) return other;
-  }
+  return free_conflict_name(rows_, dir, name, state_.author.device, state_.author.when, attempt);
 }
 
 Result<void> NameApplier::place(Ino ino, const Place& at) {

@@ -50,4 +50,13 @@ std::string conflict_name(std::string_view name, std::string_view device, WallTi
   return out;
 }
 
+Result<std::string> free_conflict_name(const ReadRows& rows, Ino dir, std::string_view name, std::string_view device,
+                                       WallTime when, unsigned& attempt) {
+  for (;;) {
+    std::string other = conflict_name(name, device, when, ++attempt);
+    TRY(std::optional<Bytes> taken, rows.get(name_key(dir, other)));
+    if (!taken) return other;
+  }
+}
+
 }  // namespace coffer::model

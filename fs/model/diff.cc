@@ -129,9 +129,8 @@ class AtStart : public ReadRows {
   const ReadRows& at_end_;
 };
 
-// An inode at one end of a span, as others see it.
+// An inode that has links at one end of a span.
 struct Sight {
-  enum class State { kNothing, kLiving, kRemoved } state = State::kNothing;
   Inode inode;
   std::vector<Xattr> xattrs;
 };
@@ -142,24 +141,17 @@ Result<std::optional<Inode>> find_inode(const ReadRows& rows, Ino ino) {
   return decode_inode(*row);
 }
 
-Result<Sight> see(const ReadRows& rows, Ino ino) {
-  Sight sight;
+// nullopt: never there, removed, or open here only.
+Result<std::optional<Sight>> see(const ReadRows& rows, Ino ino) {
   TRY(std::optional<Inode> inode, find_inode(rows, ino));
-  if (inode && inode->nlink > 0) {
-    sight.state = Sight::State::kLiving;
-    if (inode->has_xattrs) {
-      TRY(std::optional<Bytes> row, rows.get(xattr_key(ino)));
-      if (!row) return fail(Code::kCorrupt, "extended attributes are missing");
-      TRY(sight.xattrs, decode_xattrs(*row));
-    }
-    sight.inode = std::move(*inode);
-    return sight;
+  if (!inode || inode->nlink == 0) return std::nullopt;
+  Sight sight;
+  if (inode->has_xattrs) {
+    TRY(std::optional<Bytes> row, rows.get(xattr_key(ino)));
+    if (!row) return fail(Code::kCorrupt, "extended attributes are missing");
+    TRY(sight.xattrs, decode_xattrs(*row));
   }
-  TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
-  if (!t) return sight;  // never there, or open here only
-  sight.state = Sight::State::kRemoved;
-  sight.inode = std::move(t->inode);
-  sight.xattrs = std::move(t->xattrs);
+  sight.inode = std::move(*inode);
   return sight;
 }
 
@@ -235,25 +227,23 @@ class Differ {
 
  private:
   Result<void> add_inode(Ino ino) {
-    TRY(Sight before, see(start_, ino));
-    TRY(Sight after, see(end_, ino));
-    const bool was = before.state == Sight::State::kLiving, is = after.state == Sight::State::kLiving;
+    TRY(std::optional<Sight> before, see(start_, ino));
+    TRY(std::optional<Sight> after, see(end_, ino));
     InodeChange c;
     c.ino = ino;
-    if (was && !is) {
+    if (!after) {
+      if (!before) return {};  // what others never saw, or know as removed, is nobody else's business
       c.kind = InodeChange::Kind::kRemoved;
-      c.type = before.inode.type;
-      c.removed_version = before.inode.version;
+      c.type = before->inode.type;
+      c.removed_version = before->inode.version;
       out_.inodes.push_back(std::move(c));
       return {};
     }
-    if (!is) return {};  // what others never saw, or know as removed, is nobody else's business
     // What came back is described as a whole, too: who has forgotten that it was removed has nothing to build on. (Forgetting
     // waits for all open logs only; a device whose log was ended comes back, learns of the removal, and brings back what it
     // had changed.)
-    const bool made = !was;
-    const Inode& b = before.inode;
-    const Inode& a = after.inode;
+    const bool made = !before;
+    const Inode& a = after->inode;
     c.kind = made ? InodeChange::Kind::kMade : InodeChange::Kind::kChanged;
     c.type = a.type;
     if (made) {
@@ -262,26 +252,27 @@ class Differ {
       if (a.type == FileType::kCharDevice || a.type == FileType::kBlockDevice) c.rdev = a.rdev;
       if (a.type == FileType::kSymlink) c.target = a.target;
     } else {
+      const Inode& b = before->inode;
       c.mode = if_changed(b.mode, a.mode), c.uid = if_changed(b.uid, a.uid), c.gid = if_changed(b.gid, a.gid);
       c.atime = if_changed(b.atime, a.atime), c.mtime = if_changed(b.mtime, a.mtime);
       c.ctime = if_changed(b.ctime, a.ctime);
     }
-    c.xattrs = compare(made ? std::vector<Xattr>() : before.xattrs, after.xattrs);
-    if (a.is_regular() && (made || a.version != b.version)) {
+    c.xattrs = compare(made ? std::vector<Xattr>() : before->xattrs, after->xattrs);
+    if (a.is_regular() && (made || a.version != before->inode.version)) {
       c.origin = a.origin;
-      TRYV(add_content(ino, before, after, c.content.emplace()));
+      TRYV(add_content(ino, made ? nullptr : &before->inode, a, c.content.emplace()));
     }
     if (made || c.mode || c.uid || c.gid || c.atime || c.mtime || c.ctime || c.content || !c.xattrs.empty())
       out_.inodes.push_back(std::move(c));
     return {};
   }
 
-  Result<void> add_content(Ino ino, const Sight& before, const Sight& after, ContentChange& c) {
-    c.version = after.inode.version;
-    c.size = after.inode.size;
-    FileExtents now(end_, ino, after.inode);
-    if (before.state == Sight::State::kRemoved) {
-      // Its rows may have held another version before.
+  // `before`: null for a file that is made, of which every chunk counts.
+  Result<void> add_content(Ino ino, const Inode* before, const Inode& after, ContentChange& c) {
+    c.version = after.version;
+    c.size = after.size;
+    FileExtents now(end_, ino, after);
+    if (!before) {
       for (uint64_t from = 0;;) {
         TRY(std::optional<uint64_t> chunk, now.next_chunk(from));
         if (!chunk) return {};
@@ -289,12 +280,9 @@ class Differ {
         from = *chunk + 1;
       }
     }
-    std::optional<FileExtents> old;
-    if (before.state == Sight::State::kLiving) {
-      c.base = before.inode.version;
-      old.emplace(start_, ino, before.inode);
-    }
-    for (uint64_t chunk : span_.chunks(ino)) TRYV(add_chunk(old ? &*old : nullptr, now, chunk, c));
+    c.base = before->version;
+    FileExtents old(start_, ino, *before);
+    for (uint64_t chunk : span_.chunks(ino)) TRYV(add_chunk(&old, now, chunk, c));
     return {};
   }
 

@@ -88,6 +88,13 @@ void put_all(Rows& into, std::span<const RowPut> puts) {
   }
 }
 
+// Plays a model transaction into the enclosing one.
+Result<void> pour(model::Transaction& from, Rows& into) {
+  TRY(auto puts, from.take());
+  put_all(into, puts);
+  return {};
+}
+
 Result<void> undo_all(Rows& rows, Generation first, Generation last) {
   for (Generation g = last + 1; g-- > first;) TRYV(model::undo(rows, g));
   return {};
@@ -137,8 +144,7 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
                     const model::Author& author) -> Result<void> {
       model::Transaction tx(all, touched);
       TRY(model::Applied applied, model::apply(tx, changes, author));
-      TRY(auto puts, tx.take());
-      put_all(all, puts);
+      TRYV(pour(tx, all));
       result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
       return {};
     };
@@ -162,19 +168,14 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
     }
     model::Transaction tx(all, open);
     for (const model::Orphan& o : orphans) TRYV(model::put_orphan(tx, o));
-    auto put_taken = [&]() -> Result<void> {
-      TRY(auto puts, tx.take());
-      put_all(all, puts);
-      return {};
-    };
-    TRYV(put_taken());
+    TRYV(pour(tx, all));
 
     TouchFinder finder(*r.table);
     for (const auto& [key, put] : all.puts()) TRYV(finder.add(put));
     result.touch = finder.take();
     for (Ino ino : result.touch.contents) TRYV(r.keep_superseded(ino, result.conflicts, tx));
     for (Ino ino : finder.removed()) TRYV(r.keep_superseded(ino, result.conflicts, tx));
-    TRYV(put_taken());
+    TRYV(pour(tx, all));
 
     gens = {next, next};
     all.put(state_key(), encode(gens));

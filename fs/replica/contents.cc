@@ -88,9 +88,7 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
     if (sealed.empty() || sealed.back().second != p.offset) sealed.emplace_back(p.offset, p.offset);
     sealed.back().second += p.bytes.size();
   }
-  size_t before = file.buffer.bytes();
-  for (auto [from, to] : sealed) file.buffer.erase(from, to - from);
-  dirty_bytes -= before - file.buffer.bytes();
+  for (auto [from, to] : sealed) drop_written(file, from, to - from);
   remove_if_clean(ino, file);
   if (packs->unsynced_bytes() > kUnsyncedFrom) {
     MutexLock lock(work_mutex);
@@ -133,9 +131,14 @@ void Replica::Impl::drop_written(Ino ino) {
   if (!file) return;
   MutexLock lock(file->mutex);
   if (file->gone) return;
-  dirty_bytes -= file->buffer.bytes();
-  file->buffer.truncate(0);
+  drop_written(*file, 0, UINT64_MAX);
   remove_if_clean(ino, *file);
+}
+
+void Replica::Impl::drop_written(WrittenFile& file, uint64_t offset, uint64_t length) {
+  const size_t before = file.buffer.bytes();
+  file.buffer.erase(offset, length);
+  dirty_bytes -= before - file.buffer.bytes();
 }
 
 Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_times) {
@@ -157,9 +160,7 @@ Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_
       if (auto sealed = impl_->seal(ino, *file, tight); !sealed) {
         // No room: the data stays in memory for as long as there is memory for it; this write is refused only then.
         if (tight) {
-          before = file->buffer.bytes();
-          file->buffer.erase(offset, data.size());
-          impl_->dirty_bytes -= before - file->buffer.bytes();
+          impl_->drop_written(*file, offset, data.size());
           impl_->remove_if_clean(ino, *file);
           return sealed;
         }
@@ -197,9 +198,7 @@ Result<void> Replica::truncate(Ino ino, uint64_t size) {
   return impl_->change_contents(
       ino, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
         TRYV(model::truncate(tx, ino, size, random_u64(), impl_->now()));
-        size_t before = file.buffer.bytes();
-        file.buffer.truncate(size);
-        impl_->dirty_bytes -= before - file.buffer.bytes();
+        impl_->drop_written(file, size, UINT64_MAX - size);
         return {};
       });
 }
@@ -212,9 +211,7 @@ Result<void> Replica::punch_hole(Ino ino, uint64_t offset, uint64_t length) {
         uint64_t size = std::max(inode.size, file.buffer.end());
         if (size > inode.size) TRYV(model::put_extents(tx, ino, {}, size, random_u64(), impl_->now(), false));
         TRYV(model::punch_hole(tx, ino, offset, length, random_u64(), impl_->now()));
-        size_t before = file.buffer.bytes();
-        file.buffer.erase(offset, length);
-        impl_->dirty_bytes -= before - file.buffer.bytes();
+        impl_->drop_written(file, offset, length);
         return {};
       });
 }
@@ -228,9 +225,7 @@ Result<uint64_t> Replica::copy_range(Ino from, uint64_t from_offset, Ino to, uin
       to, [&](model::Transaction& tx, WrittenFile& file) NO_THREAD_SAFETY_ANALYSIS -> Result<void> {
         TRY(copied,
             model::copy_range(tx, from, from_offset, to, to_offset, length, random_u64(), impl_->now(), keep_times));
-        size_t before = file.buffer.bytes();
-        file.buffer.erase(to_offset, copied);
-        impl_->dirty_bytes -= before - file.buffer.bytes();
+        impl_->drop_written(file, to_offset, copied);
         return {};
       }));
   return copied;
@@ -354,7 +349,7 @@ Result<void> Replica::sync_file(Ino ino) {
 
 Result<void> Replica::sync_all(bool with_unsealed) {
   if (with_unsealed) TRYV(impl_->seal_everything());
-  return impl_->with_reserve([&] { return impl_->journal->sync(impl_->journal->last_lsn()); });
+  return impl_->sync_journal(impl_->journal->last_lsn());
 }
 
 }  // namespace coffer

@@ -64,7 +64,6 @@ struct Replica::Impl {
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
   // his way to the old number.
   struct Kept {
-    Ino original = 0;
     model::Name home;  // of the file, when the news came
     Ino copy = 0;
   };
@@ -139,6 +138,10 @@ struct Replica::Impl {
     return result;
   }
 
+  Result<void> sync_journal(Lsn lsn) {
+    return with_reserve([&] { return journal->sync(lsn); });
+  }
+
   // Runs `op(Transaction&)` -> Result<T> under the exclusive lock and commits it when it succeeds.
   template <typename Op>
   auto change(Op&& op) -> decltype(op(std::declval<model::Transaction&>())) {
@@ -167,6 +170,7 @@ struct Replica::Impl {
   Result<void> seal_file(Ino ino);
   Result<void> seal_everything();
   void drop_written(Ino ino);
+  void drop_written(WrittenFile& file, uint64_t offset, uint64_t length) REQUIRES(file.mutex);
   void remove_if_clean(Ino ino, WrittenFile& file) REQUIRES(file.mutex);
   Result<void> read_extent(const model::Extent& extent, MutableBytes out, std::vector<Missing>& missing);
   template <typename Op>

@@ -40,7 +40,7 @@ Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Co
   }
   const Ino keeper = fresh_ino();
   if (!supersede_callback(ino, keeper)) return {};
-  Kept kept{ino, {}, 0};
+  Kept kept;
   TRY(std::vector<Name> names, model::names_of(*table, ino));
   if (!names.empty()) kept.home = std::move(names.front());
   model::Orphan orphan;
@@ -71,13 +71,8 @@ Result<Ino> Replica::writable(Ino ino) {
     auto dir = model::get_inode(tx, home.dir);
     if (!dir || !dir->is_directory() || dir->nlink == 0) home.dir = model::kRootIno;
     const WallTime now = r.now();
-    std::string name;
-    for (unsigned attempt = 1;; ++attempt) {
-      name = model::conflict_name(home.name, r.options.device_name, now, attempt);
-      auto taken = model::lookup(tx, home.dir, name);
-      if (!taken && taken.error().code() == Code::kNotFound) break;
-      if (!taken) return fail(taken.error());
-    }
+    unsigned attempt = 0;
+    TRY(std::string name, model::free_conflict_name(tx, home.dir, home.name, r.options.device_name, now, attempt));
     const Inode& was = old->inode;
     TRY(model::Node copy, model::make(tx, home.dir, name, {was.type, was.mode, was.uid, was.gid, 0, ""}, r.fresh_ino(),
                                       random_u64(), now));

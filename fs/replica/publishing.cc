@@ -186,7 +186,7 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
     r.generations = next;
     r.applied[frozen.last] = std::move(applied);
   }
-  return r.with_reserve([&] { return r.journal->sync(lsn); });
+  return r.sync_journal(lsn);
 }
 
 Result<std::optional<Replica::Outgoing>> Replica::outgoing() {

@@ -153,7 +153,7 @@ void Replica::Impl::start_workers() {
 
 Result<void> Replica::Impl::commit_rows() {
   while (auto lsn = table->freeze()) {
-    TRYV(with_reserve([&] { return journal->sync(*lsn); }));
+    TRYV(sync_journal(*lsn));
     TRYV(with_reserve([&] { return table->commit_frozen(); }));
     TRYV(journal->release(table->committed_lsn()));
     TRYV(remove_dead_packs());
@@ -359,7 +359,7 @@ Result<void> Replica::close() {
     t->join();
   }
   TRYV(r.seal_everything());
-  TRYV(r.with_reserve([&] { return r.journal->sync(r.journal->last_lsn()); }));
+  TRYV(r.sync_journal(r.journal->last_lsn()));
   return r.commit_rows();
 }
 
@@ -384,8 +384,7 @@ Result<void> Replica::put_rows(std::span<const RowPut> puts, bool durable) {
     ExclusiveLock lock(impl_->state);
     lsn = impl_->commit(puts);
   }
-  if (!durable) return {};
-  return impl_->with_reserve([&] { return impl_->journal->sync(lsn); });
+  return durable ? impl_->sync_journal(lsn) : Result<void>{};
 }
 
 void Replica::on_pending(std::function<void()> callback) { impl_->pending_callback = std::move(callback); }

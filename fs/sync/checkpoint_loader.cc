@@ -44,6 +44,15 @@ Result<std::pair<ObjectId, PackPlace>> decode_place(std::string_view key, BytesV
   return std::pair(ObjectId::from(as_bytes(key.substr(1))), std::move(place));
 }
 
+Result<std::vector<CheckpointName>> list_checkpoints(ObjectStore& store, const std::stop_token& stop) {
+  TRY(std::vector<ObjectInfo> found, store.list(kHintPrefix, stop));
+  std::vector<CheckpointName> names;
+  for (const ObjectInfo& info : found)
+    if (auto name = parse_checkpoint_hint(info.key)) names.push_back(*name);
+  std::sort(names.rbegin(), names.rend());
+  return names;
+}
+
 Result<void> CheckpointLoader::load(const std::stop_token& stop) {
   if (!ready_) {
     TRY(ready_, find(stop));
@@ -57,11 +66,7 @@ Result<void> CheckpointLoader::load(const std::stop_token& stop) {
 }
 
 Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const std::stop_token& stop) {
-  TRY(std::vector<ObjectInfo> found, c_.store.list(kHintPrefix, stop));
-  std::vector<CheckpointName> names;
-  for (const ObjectInfo& info : found)
-    if (auto name = parse_checkpoint_hint(info.key)) names.push_back(*name);
-  std::sort(names.rbegin(), names.rend());
+  TRY(std::vector<CheckpointName> names, list_checkpoints(c_.store, stop));
   if (names.size() > kTries) names.resize(kTries);
   auto keys = [this](Epoch e) { return c_.keys_of(e); };
   for (const CheckpointName& name : names) {

@@ -9,8 +9,12 @@
 #include "fs/replica/loaded_state.h"
 #include "fs/sync/checkpoint.h"
 #include "fs/sync/context.h"
+#include "fs/sync/object_keys.h"
 
 namespace coffer {
+
+// What hints say of checkpoints, newest first; none of it is to be believed.
+Result<std::vector<CheckpointName>> list_checkpoints(ObjectStore& store, const std::stop_token& stop);
 
 // The whole state is in memory while it is checked; nothing of it reaches the replica before all of it is found to be
 // sound. A checkpoint that is not is told as a problem, and an older one is taken, or none: the logs say the same. Belongs

@@ -93,11 +93,7 @@ Result<std::optional<CheckpointWriter::Moment>> CheckpointWriter::take_moment() 
 
 // All hints that there are. When one is of a good checkpoint that includes more than the one that is known, it is known now.
 Result<std::vector<CheckpointName>> CheckpointWriter::look_for_newer(const std::stop_token& stop) {
-  TRY(std::vector<ObjectInfo> found, c_.store.list(kHintPrefix, stop));
-  std::vector<CheckpointName> hints;
-  for (const ObjectInfo& info : found)
-    if (auto name = parse_checkpoint_hint(info.key)) hints.push_back(*name);
-  std::sort(hints.rbegin(), hints.rend());
+  TRY(std::vector<CheckpointName> hints, list_checkpoints(c_.store, stop));
   constexpr size_t kTries = 4;
   for (size_t i = 0; i < hints.size() && i < kTries; ++i) {
     if (known_ && (hints[i].root == known_->root || hints[i].stamp <= known_->checkpoint.stamp)) break;

@@ -13,10 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-class CheckpointsTest : public ::testing::Test {
+class CheckpointsTest : public DevicesTest {
  protected:
-  ~CheckpointsTest() override { arm_failpoints(""); }
-
   // One that writes a checkpoint whenever it may; it publishes when it is told to, or by itself.
   static SyncOptions eager(bool by_itself = false) {
     SyncOptions o = quick_options();
@@ -25,27 +23,12 @@ class CheckpointsTest : public ::testing::Test {
     o.checkpoint_look = milliseconds(20);
     return o;
   }
-  std::unique_ptr<Device> device(const std::string& name, SyncOptions options = quick_options()) {
-    auto d = std::make_unique<Device>(volume_, memory_, name, options);
-    d->start();
-    return d;
-  }
-  std::vector<std::string> keys(const std::string& prefix) const {
-    std::vector<std::string> out;
-    for (auto& [key, object] : memory_->snapshot())
-      if (key.starts_with(prefix)) out.push_back(key);
-    return out;
-  }
   std::vector<CheckpointName> hints() const {  // newest first
     std::vector<CheckpointName> out;
     for (const std::string& key : keys(kHintPrefix))
       if (auto name = parse_checkpoint_hint(key)) out.push_back(*name);
     std::sort(out.rbegin(), out.rend());
     return out;
-  }
-  static void wait_until(const std::function<bool()>& condition) {
-    for (int i = 0; i < 1200 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(25));
-    EXPECT_TRUE(condition());
   }
   // Everything that is in the store is below the newest checkpoint when it returns: nobody but `writer` is there.
   void wait_for_checkpoint(Device& writer) {
@@ -67,17 +50,6 @@ class CheckpointsTest : public ::testing::Test {
     uint64_t stamp = 0;
     for (const LogTail& tail : tails.all()) stamp = std::max(stamp, tail.stamp);
     return stamp;
-  }
-  static void settle(const std::vector<Device*>& devices) {
-    for (int round = 0; round < 3; ++round)
-      for (Device* d : devices) d->must_sync();
-  }
-  static void expect_equal(const std::vector<Device*>& devices) {
-    for (Device* d : devices) {
-      EXPECT_EQ(d->tree(), devices[0]->tree());
-      TAKE(auto faults, d->replica().find_faults());
-      EXPECT_EQ(faults, std::vector<std::string>());
-    }
   }
   // A new device, and which records it fetched until it had everything.
   std::unique_ptr<Device> join(const std::string& name, std::set<std::string>& fetched) {
@@ -113,11 +85,6 @@ class CheckpointsTest : public ::testing::Test {
     ASSERT_OK(r.make(dir, "symlink", symlink));
     d.remove("dir/f2");
   }
-
-  // Before the volume's keys are made.
-  const bool started_ = crypto_init().has_value();
-  TestVolume volume_;
-  std::shared_ptr<MemoryStore> memory_ = std::make_shared<MemoryStore>();
 };
 
 TEST_F(CheckpointsTest, ANewDeviceBeginsWithOne) {
@@ -430,12 +397,7 @@ TEST_F(CheckpointsTest, WorkGoesOnWhileOneIsWritten) {
 class UnreliableStoreForCheckpoints : public CheckpointsTest, public ::testing::WithParamInterface<uint64_t> {};
 
 TEST_P(UnreliableStoreForCheckpoints, NewDevicesConverge) {
-  FaultRates rates;
-  rates.fail_before = 80;
-  rates.fail_after = 60;
-  rates.twice = 50;
-  rates.hide = 100;
-  rates.hide_for_at_most = 10;
+  const FaultRates rates = unreliable();
   std::mt19937_64 random(GetParam());
   std::vector<std::unique_ptr<Device>> devices;
   for (int i = 0; i < 2; ++i) devices.push_back(device(std::string(1, static_cast<char>('a' + i)), eager(true)));

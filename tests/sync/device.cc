@@ -212,4 +212,45 @@ std::string Device::problems() const {
   return out;
 }
 
+FaultRates unreliable() {
+  FaultRates rates;
+  rates.fail_before = 80;
+  rates.fail_after = 60;
+  rates.twice = 50;
+  rates.hide = 100;
+  rates.hide_for_at_most = 10;
+  return rates;
+}
+
+std::unique_ptr<Device> DevicesTest::device(const std::string& name, SyncOptions options, const SpaceLimits& limits) {
+  auto d = std::make_unique<Device>(volume_, memory_, name, options, limits);
+  d->start();
+  return d;
+}
+
+std::vector<std::string> DevicesTest::keys(const std::string& prefix) const {
+  std::vector<std::string> out;
+  for (auto& [key, object] : memory_->snapshot())
+    if (key.starts_with(prefix)) out.push_back(key);
+  return out;
+}
+
+void DevicesTest::wait_until(const std::function<bool()>& condition) {
+  for (int i = 0; i < 1200 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(25));
+  EXPECT_TRUE(condition());
+}
+
+void DevicesTest::settle(const std::vector<Device*>& devices) {
+  for (int round = 0; round < 3; ++round)
+    for (Device* d : devices) d->must_sync();
+}
+
+void DevicesTest::expect_equal(const std::vector<Device*>& devices) {
+  for (Device* d : devices) {
+    EXPECT_EQ(d->tree(), devices[0]->tree());
+    TAKE(auto faults, d->replica().find_faults());
+    EXPECT_EQ(faults, std::vector<std::string>());
+  }
+}
+
 }  // namespace coffer::test

@@ -83,4 +83,26 @@ class Device {
   std::unique_ptr<Synchronizer> sync_;
 };
 
+// Faults of all kinds.
+FaultRates unreliable();
+
+// Devices of one volume on one store in memory.
+class DevicesTest : public ::testing::Test {
+ protected:
+  ~DevicesTest() override { arm_failpoints(""); }
+
+  std::unique_ptr<Device> device(const std::string& name, SyncOptions options = quick_options(),
+                                 const SpaceLimits& limits = {});
+  std::vector<std::string> keys(const std::string& prefix) const;
+  static void wait_until(const std::function<bool()>& condition);
+  // Until nobody has anything new for anybody.
+  static void settle(const std::vector<Device*>& devices);
+  static void expect_equal(const std::vector<Device*>& devices);
+
+  // Before the volume's keys are made.
+  const bool started_ = crypto_init().has_value();
+  TestVolume volume_;
+  std::shared_ptr<MemoryStore> memory_ = std::make_shared<MemoryStore>();
+};
+
 }  // namespace coffer::test

@@ -14,44 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-class SynchronizerTest : public ::testing::Test {
- protected:
-  ~SynchronizerTest() override { arm_failpoints(""); }
-
-  std::unique_ptr<Device> device(const std::string& name, SyncOptions options = quick_options(),
-                                 const SpaceLimits& limits = {}) {
-    auto d = std::make_unique<Device>(volume_, memory_, name, options, limits);
-    d->start();
-    return d;
-  }
-  std::vector<std::string> keys(const std::string& prefix) const {
-    std::vector<std::string> out;
-    for (auto& [key, object] : memory_->snapshot())
-      if (key.starts_with(prefix)) out.push_back(key);
-    return out;
-  }
-  static void wait_until(const std::function<bool()>& condition) {
-    for (int i = 0; i < 600 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(50));
-    EXPECT_TRUE(condition());
-  }
-  // Until nobody has anything new for anybody.
-  static void settle(const std::vector<Device*>& devices) {
-    for (int round = 0; round < 3; ++round)
-      for (Device* d : devices) d->must_sync();
-  }
-  static void expect_equal(const std::vector<Device*>& devices) {
-    for (Device* d : devices) {
-      EXPECT_EQ(d->tree(), devices[0]->tree());
-      TAKE(auto faults, d->replica().find_faults());
-      EXPECT_EQ(faults, std::vector<std::string>());
-    }
-  }
-
-  // Before the volume's keys are made.
-  const bool started_ = crypto_init().has_value();
-  TestVolume volume_;
-  std::shared_ptr<MemoryStore> memory_ = std::make_shared<MemoryStore>();
-};
+using SynchronizerTest = DevicesTest;
 
 // Readers of three times as much as the cache may hold get all of it right, and it never holds more.
 TEST_F(SynchronizerTest, TheCacheHoldsItsLimitWhileReadersRun) {
@@ -630,12 +593,7 @@ TEST_F(SynchronizerTest, OnAFileStore) {
 class UnreliableStore : public SynchronizerTest, public ::testing::WithParamInterface<uint64_t> {};
 
 TEST_P(UnreliableStore, DevicesConverge) {
-  FaultRates rates;
-  rates.fail_before = 80;
-  rates.fail_after = 60;
-  rates.twice = 50;
-  rates.hide = 100;
-  rates.hide_for_at_most = 10;
+  const FaultRates rates = unreliable();
   std::mt19937_64 random(GetParam());
   std::vector<std::unique_ptr<Device>> devices;
   for (int i = 0; i < 3; ++i) devices.push_back(device(std::string(1, static_cast<char>('a' + i))));
