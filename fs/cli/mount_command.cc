@@ -100,11 +100,13 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   TRY(auto mount, make_mount(drive, std::move(options)));
   interrupt.reset();  // from here on a signal means an orderly unmount
 
+  Fd log;
   if (daemon != nullptr) {
-    TRY(Fd log, open_log(directory));
-    daemon->ready(log);
+    TRY(log, open_log(directory));
   }
   MountedDrive mounted(std::move(drive), std::move(mount), waits, {path, target.settings.store, daemon != nullptr});
+  TRYV(mounted.announce());
+  if (daemon != nullptr) daemon->ready(log);  // whoever waits for the mount may ask for its status at once
   return mounted.run(signals);
 }
 

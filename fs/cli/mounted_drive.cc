@@ -50,14 +50,17 @@ MountedDrive::MountedDrive(OpenDrive drive, std::unique_ptr<Mount> mount, std::s
 
 MountedDrive::~MountedDrive() = default;
 
-Outcome<void> MountedDrive::run(SignalFd& signals) {
+Outcome<void> MountedDrive::announce() {
   const std::string directory = drive_.volume->directory.path();
-  TRY(Fd listener, listen_control(directory));
+  TRY(listener_, listen_control(directory));
   drive_.volume->directory.announce(facts_.mount_point);
   if (auto r = register_mount({facts_.mount_point, directory, ::getpid()}); !r)
     log_line(LogLevel::kWarning, "coffer status and unmount will not find this mount: " + r.error().what);
+  return {};
+}
 
-  auto server = std::make_unique<ControlServer>(std::move(listener), *this);
+Outcome<void> MountedDrive::run(SignalFd& signals) {
+  auto server = std::make_unique<ControlServer>(std::move(listener_), *this);
   auto signal_thread = start_thread("signals", [&](std::stop_token stop) { watch_signals(stop, signals); });
   std::jthread slots_thread;
   if (drive_.volume->from_kept)
@@ -72,7 +75,7 @@ Outcome<void> MountedDrive::run(SignalFd& signals) {
   if (slots_thread.joinable()) slots_thread.join();
   finish();
   server.reset();  // everybody who asked for the end has his answer now
-  ::unlink((directory + "/control").c_str());
+  ::unlink((drive_.volume->directory.path() + "/control").c_str());
   waits_->end();
 
   MutexLock lock(mutex_);

@@ -31,6 +31,9 @@ class MountedDrive : public ControlActions {
   MountedDrive(OpenDrive drive, std::unique_ptr<Mount> mount, std::shared_ptr<RemoteWaits> waits, Facts facts);
   ~MountedDrive() override;
 
+  // Once, before run(): from here on other commands find this mount; what they ask is answered once run() is under way.
+  Outcome<void> announce();
+
   // Serves until somebody unmounts, then keeps, publishes and closes what there is. The error is that of the serving,
   // or of work that could not be kept.
   Outcome<void> run(SignalFd& signals);
@@ -73,6 +76,7 @@ class MountedDrive : public ControlActions {
   const std::shared_ptr<RemoteWaits> waits_;
   const Facts facts_;
   const WallTime since_;
+  Fd listener_;  // of the control socket, between announce() and run()
 
   Mutex mutex_{Rank::kControl};
   CondVar changed_;
