@@ -95,86 +95,73 @@ Result<void> pour(model::Transaction& from, Rows& into) {
   return {};
 }
 
+}  // namespace
+
 Result<void> undo_all(Rows& rows, Generation first, Generation last) {
   for (Generation g = last + 1; g-- > first;) TRYV(model::undo(rows, g));
   return {};
 }
 
-}  // namespace
+Result<void> play(Rows& rows, model::Touched& touched, const model::ChangeSet& changes, const model::Author& author,
+                  std::vector<model::Conflict>& conflicts) {
+  model::Transaction tx(rows, touched);
+  TRY(model::Applied applied, model::apply(tx, changes, author));
+  TRYV(pour(tx, rows));
+  conflicts.insert(conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
+  return {};
+}
 
-Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
-                                      std::span<const std::pair<ObjectId, PackPlace>> places,
-                                      std::span<const RowPut> bookkeeping) {
-  Impl& r = *impl_;
-  TRYV(r.seal_everything());
+Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
+                                                    std::span<const std::pair<ObjectId, PackPlace>> places,
+                                                    std::span<const RowPut> bookkeeping) {
+  TRYV(seal_everything());
   model::Applied result;
   bool pending_again = false;
   {
     // What is written from here on is written on top of the news; what was written before is sealed, and so pending.
-    NewsGate::Closed closed = r.gate.close();
-    TRYV(r.seal_everything());
-    ExclusiveLock generation_lock(r.freeze);
-    ExclusiveLock lock(r.state);
-    model::PlainTransaction all(*r.table);
+    NewsGate::Closed closed_gate = gate.close();
+    TRYV(seal_everything());
+    ExclusiveLock generation_lock(freeze);
+    ExclusiveLock lock(state);
+    model::PlainTransaction all(*table);
 
     // Pending changes: described, then undone.
-    ReplicaState gens = r.generations;
-    TRY(std::vector<model::Orphan> orphans, r.lift_orphans());
+    ReplicaState gens = generations;
+    TRY(std::vector<model::Orphan> lifted, lift_orphans());
     model::ChangeSet pending;
-    bool have_pending = gens.first_pending < gens.open || r.touched->size() > 0;
+    bool have_pending = gens.first_pending < gens.open || touched->size() > 0;
     if (have_pending) {
       TRY(pending, model::diff(all, gens.first_pending, gens.open, nullptr));
       TRYV(undo_all(all, gens.first_pending, gens.open));
     }
-    // Records that sort after the first of the news: undone, to be applied again in order.
-    std::vector<OrderedRecord> order(records.begin(), records.end());
-    std::vector<Generation> undone;
-    for (auto it = r.applied.rbegin(); it != r.applied.rend() && !order.empty(); ++it) {
-      if (it->second.record.before(records.front())) break;
-      TRYV(undo_all(all, it->second.first, it->second.last));
-      all.erase(applied_key(it->first));
-      undone.push_back(it->first);
-      order.push_back(it->second.record);
-    }
-    std::stable_sort(order.begin(), order.end(),
-                     [](const OrderedRecord& a, const OrderedRecord& b) { return a.before(b); });
-
-    // In order, each in a generation of its own, pending changes last.
-    auto play = [&](model::Touched& touched, const model::ChangeSet& changes,
-                    const model::Author& author) -> Result<void> {
-      model::Transaction tx(all, touched);
-      TRY(model::Applied applied, model::apply(tx, changes, author));
-      TRYV(pour(tx, all));
-      result.conflicts.insert(result.conflicts.end(), applied.conflicts.begin(), applied.conflicts.end());
-      return {};
-    };
+    TRY(Renewal renewal, renew(all, gens.open + 1));
+    result.conflicts = std::move(renewal.conflicts);
     Generation next = gens.open + 1;
-    std::vector<AppliedRecord> applied_now;
-    for (const OrderedRecord& record : order) {
-      model::Touched touched(next);
-      TRYV(play(touched, record.changes, record.author));
-      applied_now.push_back({next, next, record});
-      all.put(applied_key(next), encode(applied_now.back()));
-      ++next;
+    for (const AppliedRecord& a : renewal.applied) {
+      all.put(applied_key(a.last), encode(a));
+      next = std::max(next, a.last + 1);
     }
+    for (Generation g : renewal.undone) all.erase(applied_key(g));
+    if (renewal.stable) all.put(stable_key(), encode_stable(*renewal.stable));
+
     model::Touched open(next);
     if (!pending.empty()) {
       model::Author self;
       random_bytes(self.record.bytes);
-      self.device = r.options.device_name;
-      self.when = r.now();
-      TRYV(play(open, pending, self));
+      self.device = options.device_name;
+      self.when = now();
+      TRYV(play(all, open, pending, self, result.conflicts));
       pending_again = open.size() > 0;
     }
     model::Transaction tx(all, open);
-    for (const model::Orphan& o : orphans) TRYV(model::put_orphan(tx, o));
+    for (const model::Orphan& o : lifted) TRYV(model::put_orphan(tx, o));
     TRYV(pour(tx, all));
 
-    TouchFinder finder(*r.table);
+    TouchFinder finder(*table);
     for (const auto& [key, put] : all.puts()) TRYV(finder.add(put));
     result.touch = finder.take();
-    for (Ino ino : result.touch.contents) TRYV(r.keep_superseded(ino, result.conflicts, tx));
-    for (Ino ino : finder.removed()) TRYV(r.keep_superseded(ino, result.conflicts, tx));
+    for (Ino ino : result.touch.contents) TRYV(keep_superseded(ino, result.conflicts, tx));
+    for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, result.conflicts, tx));
     TRYV(pour(tx, all));
 
     gens = {next, next};
@@ -182,20 +169,56 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
     for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
     put_all(all, bookkeeping);
     auto puts = all.take();
-    r.commit(puts);
-    r.generations = gens;
-    r.touched.emplace(std::move(open));
-    for (Generation g : undone) r.applied.erase(g);
-    for (AppliedRecord& a : applied_now) r.applied[a.last] = std::move(a);
+    if (renewal.from_nothing) {
+      std::erase_if(puts, [&](const RowPut& put) {
+        auto old = table->get(put.key);
+        return old && *old == put.value;
+      });
+    }
+    commit(puts);
+    generations = gens;
+    touched.emplace(std::move(open));
+    for (Generation g : renewal.undone) applied.erase(g);
+    for (AppliedRecord& a : renewal.applied) applied[a.last] = std::move(a);
+    if (renewal.stable) stable = *renewal.stable;
     // Inodes that were unlinked here and are there again are no orphans any more.
-    for (auto it = r.orphans.begin(); it != r.orphans.end();) {
-      auto inode = model::get_inode(*r.table, *it);
-      it = inode && inode->nlink > 0 ? r.orphans.erase(it) : std::next(it);
+    for (auto it = orphans.begin(); it != orphans.end();) {
+      auto inode = model::get_inode(*table, *it);
+      it = inode && inode->nlink > 0 ? orphans.erase(it) : std::next(it);
     }
   }
-  if (pending_again) r.tell_pending();
-  if (r.touch_callback) r.touch_callback(result.touch);
+  if (pending_again) tell_pending();
+  if (touch_callback) touch_callback(result.touch);
   return result;
+}
+
+Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
+                                      std::span<const std::pair<ObjectId, PackPlace>> places,
+                                      std::span<const RowPut> bookkeeping) {
+  Impl& r = *impl_;
+  auto renew = [&](model::PlainTransaction& all, Generation next) NO_THREAD_SAFETY_ANALYSIS -> Result<Impl::Renewal> {
+    Impl::Renewal out;
+    if (!records.empty() && records.front().stamp <= r.stable)
+      return fail(Code::kInternal, "a record sorts before what cannot be undone any more");
+    // Records that sort after the first of the news: undone, to be applied again in order.
+    std::vector<OrderedRecord> order(records.begin(), records.end());
+    for (auto it = r.applied.rbegin(); it != r.applied.rend() && !order.empty(); ++it) {
+      if (it->second.record.before(records.front())) break;
+      TRYV(undo_all(all, it->second.first, it->second.last));
+      out.undone.push_back(it->first);
+      order.push_back(it->second.record);
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [](const OrderedRecord& a, const OrderedRecord& b) { return a.before(b); });
+    for (const OrderedRecord& record : order) {
+      model::Touched touched(next);
+      TRYV(play(all, touched, record.changes, record.author, out.conflicts));
+      out.applied.push_back({next, next, record});
+      ++next;
+    }
+    return out;
+  };
+  return r.under_pending(renew, places, bookkeeping);
 }
 
 Result<void> Replica::set_stable(uint64_t stamp) {
@@ -214,8 +237,11 @@ Result<void> Replica::set_stable(uint64_t stamp) {
     for (Generation g = applied.first; g <= applied.last; ++g) TRYV(model::drop_history(tx, g));
     tx.erase(applied_key(last));
   }
+  const uint64_t newest = r.applied.at(done.back()).record.stamp;
+  tx.put(stable_key(), encode_stable(newest));
   auto puts = tx.take();
   r.commit(puts);
+  r.stable = newest;
   for (Generation g : done) r.applied.erase(g);
   return {};
 }

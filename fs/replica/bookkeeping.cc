@@ -33,6 +33,7 @@ RowKey place_key(const ObjectId& pack) { return clear_key("P" + std::string(as_s
 RowKey orphan_key(Ino ino) { return numbered_key('O', ino); }
 RowKey outgoing_key() { return clear_key("U"); }
 RowKey loading_key() { return clear_key("Mloading"); }
+RowKey stable_key() { return clear_key("Mstable"); }
 
 Result<Ino> parse_orphan_key(std::string_view key) {
   if (key.size() != 9 || key[0] != 'O') return damaged("orphan row");
@@ -55,6 +56,21 @@ Result<ReplicaState> decode_replica_state(BytesView value) {
   s.open = r.u64();
   if (!r.at_end() || s.first_pending == 0 || s.first_pending > s.open) return damaged("the replica's state row");
   return s;
+}
+
+Bytes encode_stable(uint64_t stamp) {
+  Bytes out;
+  Writer w(out);
+  w.u8(kLayout);
+  w.u64(stamp);
+  return out;
+}
+
+Result<uint64_t> decode_stable(BytesView value) {
+  TRY(Reader r, open_value(value, "the replica"));
+  uint64_t stamp = r.u64();
+  if (!r.at_end()) return damaged("the row of the stable line");
+  return stamp;
 }
 
 Bytes encode(const AppliedRecord& a) {

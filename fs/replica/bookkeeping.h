@@ -6,6 +6,7 @@
 //   O ino                 unlinked while open: erased at the next start
 //   U                     the record that is sealed and not acknowledged by the store
 //   Mloading              empty: a state is being loaded, and what is here is not whole
+//   Mstable               stamp u64: of the newest applied record that cannot be undone any more
 //   S ...                 the synchronizer's
 #pragma once
 
@@ -32,12 +33,15 @@ RowKey place_key(const ObjectId& pack);
 RowKey orphan_key(Ino ino);
 RowKey outgoing_key();
 RowKey loading_key();
+RowKey stable_key();
 inline constexpr std::string_view kAppliedPrefix = "G";
 inline constexpr std::string_view kOrphanPrefix = "O";
 Result<Ino> parse_orphan_key(std::string_view key);
 
 Bytes encode(const ReplicaState&);
 Result<ReplicaState> decode_replica_state(BytesView);  // kTooNew
+Bytes encode_stable(uint64_t stamp);
+Result<uint64_t> decode_stable(BytesView);
 Bytes encode(const AppliedRecord&);
 Result<AppliedRecord> decode_applied_record(BytesView);
 Bytes encode(const PackPlace&);

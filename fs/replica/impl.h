@@ -1,5 +1,5 @@
 // The inside of Replica, shared by the files that implement it: names.cc, contents.cc, publishing.cc, applying.cc, and
-// replica.cc (opening, recovery, the background threads); rewriting.cc and keeping.cc.
+// replica.cc (opening, recovery, the background threads); replaying.cc, rewriting.cc and keeping.cc.
 //
 // Locks, in this order: File::mutex (one file's written data), freeze_ (shared while a seal puts extents; exclusive while
 // a generation is cut off), state_ (rows). What takes long (sealing, pack writes) happens under File::mutex at most;
@@ -40,6 +40,11 @@ struct WrittenFile {
   bool gone GUARDED_BY(mutex) = false;
 };
 
+// Applies changes to `rows`; `touched` takes what undoes them.
+Result<void> play(Rows& rows, model::Touched& touched, const model::ChangeSet& changes, const model::Author& author,
+                  std::vector<model::Conflict>& conflicts);
+Result<void> undo_all(Rows& rows, model::Generation first, model::Generation last);
+
 struct Replica::Impl {
   // --- constant after open
   Options options;
@@ -60,6 +65,7 @@ struct Replica::Impl {
   std::optional<model::Touched> touched GUARDED_BY(state);  // of the open generation
   ReplicaState generations GUARDED_BY(state);
   std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
+  uint64_t stable GUARDED_BY(state) = 0;                                 // stamp of the last that left `applied`
   std::set<Ino> orphans GUARDED_BY(state);                               // unlinked, still known to the kernel
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
   // his way to the old number.
@@ -185,6 +191,21 @@ struct Replica::Impl {
   // Seals what is written, cuts off what is pending, and describes it; nullopt: nothing is.
   Result<std::optional<Cut>> cut();
   Result<std::vector<Frozen::Pack>> packs_for(const model::ChangeSet& set, const ReadRows& rows);
+
+  // --- applying.cc
+  // What a change to the applied records below what is pending did.
+  struct Renewal {
+    std::vector<model::Generation> undone;  // of applied records
+    std::vector<AppliedRecord> applied;     // in order; their generations follow the open one
+    std::optional<uint64_t> stable;         // when it is another now
+    bool from_nothing = false;              // every row of the state was put anew
+    std::vector<model::Conflict> conflicts;
+  };
+  using Renew = std::function<Result<Renewal>(model::PlainTransaction& all, model::Generation next)>;
+  // Undoes what is pending, calls `renew`, and applies it again on top. All in one atomic step, with the other rows. `renew`
+  // is called with the replica's locks held.
+  Result<model::Applied> under_pending(const Renew& renew, std::span<const std::pair<ObjectId, PackPlace>> places,
+                                       std::span<const RowPut> bookkeeping);
 
   // --- keeping.cc
   Result<std::vector<model::Orphan>> lift_orphans() const REQUIRES(state);

@@ -103,8 +103,9 @@ Result<std::optional<Row>> LoadedState::next(std::string_view prefix, std::strin
   return Row{it->first, it->second.bytes};
 }
 
-Result<void> Replica::load(const LoadedState& state, std::span<const std::pair<ObjectId, PackPlace>> places,
-                           std::span<const RowPut> bookkeeping, const std::stop_token& stop) {
+Result<void> Replica::load(const LoadedState& state, uint64_t stamp,
+                           std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> bookkeeping,
+                           const std::stop_token& stop) {
   Impl& r = *impl_;
   {
     ExclusiveLock lock(r.state);
@@ -143,9 +144,11 @@ Result<void> Replica::load(const LoadedState& state, std::span<const std::pair<O
   if (!root_row) return fail(Code::kCorrupt, "a state without a root directory");
   Lsn lsn;
   {
-    std::vector<RowPut> last = {{root, std::move(*root_row)}, {loading_key(), std::nullopt}};
+    std::vector<RowPut> last = {
+        {root, std::move(*root_row)}, {stable_key(), encode_stable(stamp)}, {loading_key(), std::nullopt}};
     ExclusiveLock lock(r.state);
     lsn = r.commit(last);
+    r.stable = stamp;
   }
   return r.journal->sync(lsn);
 }

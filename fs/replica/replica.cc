@@ -115,6 +115,10 @@ Result<void> Replica::Impl::recover() {
   TRY(model::Touched loaded, model::Touched::load(*table, generations.open));
   touched.emplace(std::move(loaded));
 
+  TRY(auto stable_row, table->get(stable_key()));
+  if (stable_row) {
+    TRY(stable, decode_stable(*stable_row));
+  }
   TRY(auto applied_rows, rows_with_prefix(kAppliedPrefix));
   for (const Row& row : applied_rows) {
     TRY(AppliedRecord a, decode_applied_record(row.value));

@@ -204,6 +204,16 @@ class Replica {
                                std::span<const RowPut> bookkeeping);
   // Everything up to this position in the order is stable: history below it is dropped.
   Result<void> set_stable(uint64_t stamp);
+  // Records up to this stamp are applied for good: one that sorts among them and comes now needs replay() instead of apply().
+  uint64_t stable();
+  // Makes the state anew from all records with changes, which `next` gives in the common order (nullopt: that was the last;
+  // it may wait for the store). What was pending is applied on top; records up to `stable` cannot be undone afterwards. The
+  // whole state is in memory meanwhile, and who is listing a directory may see a name twice or not at all. When it fails,
+  // nothing has happened.
+  using NextRecord = std::function<Result<std::optional<OrderedRecord>>()>;
+  Result<model::Applied> replay(const NextRecord& next, uint64_t stable,
+                                std::span<const std::pair<ObjectId, PackPlace>> places,
+                                std::span<const RowPut> bookkeeping);
   Result<std::optional<PackPlace>> place_of(const ObjectId& pack);
   // As PackStore::finish; has the disk space reserve to do it.
   Result<uint64_t> finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index);
@@ -214,9 +224,10 @@ class Replica {
   // The state as all records that are applied left it. nullptr: something is pending, or above the stable line, or on its
   // way to the store. The one before is of no use any more.
   Result<std::unique_ptr<StateSnapshot>> snapshot();
-  // A new replica (no root, nothing pending) takes over a state that was checked. Durable when it returns. When it ends in
-  // the middle, the next open() begins with an empty replica; in the same process, it may be called again with the same.
-  Result<void> load(const LoadedState& state, std::span<const std::pair<ObjectId, PackPlace>> places,
+  // A new replica (no root, nothing pending) takes over a state that was checked; `stamp` is that of the last record in it.
+  // Durable when it returns. When it ends in the middle, the next open() begins with an empty replica; in the same process,
+  // it may be called again with the same.
+  Result<void> load(const LoadedState& state, uint64_t stamp, std::span<const std::pair<ObjectId, PackPlace>> places,
                     std::span<const RowPut> bookkeeping, const std::stop_token& stop);
 
   // Rows of the synchronizer's own (keys starting with 'S', clear as a whole).

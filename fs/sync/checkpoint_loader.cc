@@ -59,7 +59,7 @@ Result<void> CheckpointLoader::load(const std::stop_token& stop) {
   }
   if (!ready_) return {};
   Turn::Hold hold = c_.turn.take();
-  TRYV(c_.replica.load(ready_->state, ready_->places, ready_->bookkeeping, stop));
+  TRYV(c_.replica.load(ready_->state, ready_->stamp, ready_->places, ready_->bookkeeping, stop));
   ready_.reset();
   TRY(auto rows, c_.replica.rows_with_prefix(LogTails::kTailPrefix));
   return c_.tails.load(rows);
@@ -122,6 +122,7 @@ Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& chec
 Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,
                                                                          const std::stop_token& stop) {
   auto ready = std::make_unique<Ready>();
+  ready->stamp = checkpoint.stamp;
   TRY(std::vector<Bytes> plain, get_segments(checkpoint, stop));
   std::vector<Row> tails, marks;
   std::set<ObjectId> placed;

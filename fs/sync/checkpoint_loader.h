@@ -30,6 +30,7 @@ class CheckpointLoader {
  private:
   struct Ready {
     LoadedState state;
+    uint64_t stamp = 0;
     std::vector<std::pair<ObjectId, PackPlace>> places;
     std::vector<RowPut> bookkeeping;
   };

@@ -23,14 +23,34 @@ Bytes encode(const RecordMark& mark) {
   return out;
 }
 
-Result<RecordMark> decode_mark(BytesView row) {
-  Reader in(row);
-  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "a row of the log was written by a later coffer");
-  RecordMark mark;
-  mark.hash = in.id<Hash>();
-  mark.stamp = in.u64();
-  if (!in.at_end()) return fail(Code::kCorrupt, "a row of the log is damaged");
-  return mark;
+// A log that was succeeded is known to whoever quotes a later log of the chain, whole.
+bool knows_by_successor(const std::map<LogId, LogTail>& tails, const LogTail& writer, const LogTail& tail) {
+  const LogTail* at = &tail;
+  for (size_t steps = 0; at->successor && steps <= tails.size(); ++steps) {
+    if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
+    auto next = tails.find(*at->successor);
+    if (next == tails.end()) return false;
+    at = &next->second;
+  }
+  return false;
+}
+
+uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours) {
+  uint64_t greatest = 0;
+  for (const auto& [log, tail] : tails) greatest = std::max(greatest, tail.stamp);
+  uint64_t line = greatest;
+  for (const auto& [log, writer] : tails) {
+    if (!writer.open() || writer.device == ours) continue;
+    line = std::min(line, writer.stamp);
+    for (const auto& [other, tail] : tails) {
+      if (other == writer.log) continue;
+      auto seen = writer.seen.find(other);
+      if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
+      if (knows_by_successor(tails, writer, tail)) continue;
+      line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
+    }
+  }
+  return line;
 }
 
 }  // namespace
@@ -99,6 +119,16 @@ Result<void> LogTails::load(const std::vector<Row>& rows) {
   return {};
 }
 
+Result<RecordMark> LogTails::decode_mark(BytesView row) {
+  Reader in(row);
+  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "a row of the log was written by a later coffer");
+  RecordMark mark;
+  mark.hash = in.id<Hash>();
+  mark.stamp = in.u64();
+  if (!in.at_end()) return fail(Code::kCorrupt, "a row of the log is damaged");
+  return mark;
+}
+
 RowKey LogTails::tail_key(const LogId& log) { return clear_key(kTailPrefix + std::string(as_string(log.view()))); }
 
 std::optional<std::pair<LogId, uint64_t>> LogTails::parse_mark_key(std::string_view key) {
@@ -116,7 +146,7 @@ Result<LogExtent> check_log_rows(const std::vector<Row>& tails, const std::vecto
   for (const Row& row : marks) {
     auto place = LogTails::parse_mark_key(row.key);
     if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
-    TRY(RecordMark mark, decode_mark(row.value));
+    TRY(RecordMark mark, LogTails::decode_mark(row.value));
     Marks& m = by_log[place->first];
     ++m.count;
     if (place->second != m.last + 1 || mark.stamp <= m.newest.stamp)
@@ -155,7 +185,7 @@ Result<std::optional<RecordMark>> LogTails::mark(const LogId& log, uint64_t numb
   }
   TRY(auto row, read_row_(mark_key(log, number)));
   if (!row) return std::optional<RecordMark>();
-  TRY(RecordMark mark, decode_mark(*row));
+  TRY(RecordMark mark, LogTails::decode_mark(*row));
   return std::optional(mark);
 }
 
@@ -179,34 +209,15 @@ std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, 
   return out;
 }
 
-bool LogTails::knows_by_successor(const LogTail& writer, const LogTail& tail) const {
-  const LogTail* at = &tail;
-  for (size_t steps = 0; at->successor && steps <= tails_.size(); ++steps) {
-    if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
-    auto next = tails_.find(*at->successor);
-    if (next == tails_.end()) return false;
-    at = &next->second;
-  }
-  return false;
-}
-
 uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   MutexLock lock(mutex_);
-  uint64_t greatest = 0;
-  for (const auto& [log, tail] : tails_) greatest = std::max(greatest, tail.stamp);
-  uint64_t line = greatest;
-  for (const auto& [log, writer] : tails_) {
-    if (!writer.open() || writer.device == ours) continue;
-    line = std::min(line, writer.stamp);
-    for (const auto& [other, tail] : tails_) {
-      if (other == writer.log) continue;
-      auto seen = writer.seen.find(other);
-      if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
-      if (knows_by_successor(writer, tail)) continue;
-      line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
-    }
-  }
-  return line;
+  return stable_stamp_of(tails_, ours);
+}
+
+uint64_t TailBatch::stable_stamp(const DeviceId& ours) const {
+  std::map<LogId, LogTail> all = tails_;
+  for (LogTail& tail : base_.all()) all.emplace(tail.log, std::move(tail));
+  return stable_stamp_of(all, ours);
 }
 
 std::optional<LogTail> TailBatch::find(const LogId& log) const {

@@ -80,6 +80,7 @@ class LogTails : public TailView {
   static RowKey tail_key(const LogId& log);
   // The log and number of a mark's key; nullopt: it is none.
   static std::optional<std::pair<LogId, uint64_t>> parse_mark_key(std::string_view key);
+  static Result<RecordMark> decode_mark(BytesView value);
   // Takes what rows_with_prefix(kTailPrefix) gave.
   Result<void> load(const std::vector<Row>& rows);
 
@@ -96,8 +97,6 @@ class LogTails : public TailView {
 
  private:
   friend class TailBatch;
-  // A log that was succeeded is known to whoever quotes a later log of the chain, whole.
-  bool knows_by_successor(const LogTail& writer, const LogTail& tail) const REQUIRES(mutex_);
 
   const ReadRow read_row_;
   mutable Mutex mutex_{Rank::kSync};
@@ -114,6 +113,9 @@ class TailBatch : public TailView {
 
   // Counts a verified record as applied. `stamps` of what it quotes come from this view.
   Result<void> add(const OpenedRecord& opened);
+
+  // As LogTails says it, once this is committed.
+  uint64_t stable_stamp(const DeviceId& ours) const;
 
   std::vector<RowPut> rows() const;  // to be written in the same step as the records
   void commit();                     // after that step

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "crypto/hash.h"
+#include "fs/sync/replayer.h"
 
 namespace coffer {
 
@@ -17,6 +18,7 @@ constexpr uint64_t kFetchBytes = 64 << 20;  // the same
 constexpr size_t kBatchRecords = 256;
 constexpr size_t kBatchBytes = 16 << 20;
 constexpr char kDiskProblem[] = "disk apply";
+constexpr char kReplayProblem[] = "replay";
 
 // Whether it says something about a record, as opposed to this machine or the network.
 bool blames_record(Code code) {
@@ -254,7 +256,7 @@ Result<void> News::catch_up(std::stop_token stop) {
   for (;;) {
     auto names = choose();
     TRYV(download(names, stop));
-    TRY(size_t applied, apply_ready());
+    TRY(size_t applied, apply_ready(stop));
     TRY(bool found, list_gaps(listed, stop));
     if (names.empty() && applied == 0 && !found) break;
   }
@@ -375,10 +377,10 @@ Result<bool> News::list_gaps(std::set<LogId>& listed, std::stop_token stop) {
   return fresh;
 }
 
-Result<size_t> News::apply_ready() {
+Result<size_t> News::apply_ready(const std::stop_token& stop) {
   size_t total = 0;
   for (;;) {
-    auto applied = apply_batch(kBatchRecords);
+    auto applied = apply_batch(kBatchRecords, stop);
     if (!applied) return applied;
     if (*applied == 0) return total;
     total += *applied;
@@ -432,7 +434,7 @@ std::optional<uint64_t> News::horizon(const TailBatch& batch) const {
   return out;
 }
 
-Result<size_t> News::apply_batch(size_t most) {
+Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
   std::vector<std::pair<LogId, uint64_t>> chosen;
   std::optional<Error> refused;
   {
@@ -474,12 +476,13 @@ Result<size_t> News::apply_batch(size_t most) {
     Result<void> done;
     if (records.empty() && places.empty()) {
       done = c_.replica.put_rows(rows, false);
-    } else if (auto applied = c_.replica.apply(records, places, rows)) {
+    } else if (auto applied = apply(batch, std::move(records), places, rows, stop)) {
       c_.conflicts += applied->conflicts.size();
     } else {
       done = fail(applied.error());
     }
     if (!done) {
+      if (done.error().code() == Code::kUnavailable) return fail(done.error());
       if (!blames_record(done.error().code())) {
         c_.problems.set(kDiskProblem, "news cannot be applied: " + done.error().what(),
                         disk_advice(done.error().code()));
@@ -498,7 +501,7 @@ Result<size_t> News::apply_batch(size_t most) {
     }
   }
   if (refused) {
-    if (chosen.size() > 1) return apply_batch(1);  // to find out which
+    if (chosen.size() > 1) return apply_batch(1, stop);  // to find out which
     auto [id, number] = chosen.front();
     Log& log = logs_[id];
     log.fetched.erase(number);
@@ -514,6 +517,28 @@ Result<size_t> News::apply_batch(size_t most) {
   }
   note_activity();
   return chosen.size();
+}
+
+Result<model::Applied> News::apply(const TailBatch& batch, std::vector<OrderedRecord> records,
+                                   std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> rows,
+                                   const std::stop_token& stop) {
+  if (records.empty() || records.front().stamp > c_.replica.stable()) return c_.replica.apply(records, places, rows);
+  const OrderedRecord& late = records.front();
+  log_line(LogLevel::kInfo, "record " + std::to_string(late.number) + " of " + late.author.device + "'s log " +
+                                late.log.str().substr(0, 8) +
+                                "... arrived late: the state is made anew from all records");
+  auto applied = Replayer(c_, batch, std::move(records)).run(places, rows, stop);
+  if (applied) {
+    stable_ = 0;
+    c_.problems.clear(kReplayProblem);
+  } else if (applied.error().code() == Code::kUnavailable) {
+    c_.problems.set(
+        kReplayProblem, "news cannot be applied yet: " + applied.error().what(),
+        "Something arrived late, and everything that came after it has to be read again, which the store does "
+        "not give. Local work goes on, and coffer tries again by itself. If it lasts, ask whoever runs the "
+        "store.");
+  }
+  return applied;
 }
 
 void News::refuse(const LogId& id, Log& log, uint64_t number, Error error) {

@@ -111,7 +111,8 @@ TEST_F(SnapshotTest, IsOfOneMomentAndMakesAnotherReplica) {
   }
   TAKE(auto other, volume_.open(dir.path()));
   RowPut row{clear_key("Sx"), Bytes{7}};
-  ASSERT_OK(other->load(*state, places, std::span(&row, 1), {}));
+  ASSERT_OK(other->load(*state, 7, places, std::span(&row, 1), {}));
+  EXPECT_EQ(other->stable(), 7u);
   EXPECT_EQ(names(*other), before);
   EXPECT_EQ(other->attributes(large)->size, uint64_t{3} << 20);
   EXPECT_EQ(other->attributes(large)->nlink, 2u);
@@ -120,10 +121,11 @@ TEST_F(SnapshotTest, IsOfOneMomentAndMakesAnotherReplica) {
   EXPECT_TRUE(other->place_of(places.front().first).value());
   TAKE(auto faults, other->find_faults());
   EXPECT_EQ(faults, std::vector<std::string>());
-  EXPECT_CODE(Code::kInternal, other->load(*state, places, {}, {}));  // it is not new any more
+  EXPECT_CODE(Code::kInternal, other->load(*state, 1, places, {}, {}));  // it is not new any more
   ASSERT_OK(other->close());
   other.reset();
   TAKE(other, volume_.open(dir.path()));
+  EXPECT_EQ(other->stable(), 7u);
   EXPECT_EQ(names(*other), before);
 }
 
@@ -141,12 +143,12 @@ TEST_F(SnapshotTest, AHalfLoadedReplicaIsEmptyAgain) {
     TAKE(auto rows, other->rows_with_prefix("E"));
     EXPECT_TRUE(rows.empty());
     arm_failpoints(step);
-    EXPECT_CODE(Code::kIo, other->load(*state, {}, {}, {}));
+    EXPECT_CODE(Code::kIo, other->load(*state, 1, {}, {}, {}));
     arm_failpoints("");
     ASSERT_OK(other->close());
   }
   TAKE(auto other, volume_.open(dir.path()));
-  ASSERT_OK(other->load(*state, {}, {}, {}));
+  ASSERT_OK(other->load(*state, 1, {}, {}, {}));
   EXPECT_EQ(names(*other).size(), 1000u);
 }
 

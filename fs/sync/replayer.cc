@@ -1,0 +1,132 @@
+#include "fs/sync/replayer.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/thread.h"
+
+namespace coffer {
+
+namespace {
+
+constexpr size_t kAheadRecords = 256;
+constexpr uint64_t kAheadBytes = 64 << 20;
+
+}  // namespace
+
+Replayer::Replayer(SyncContext& context, const TailBatch& batch, std::vector<OrderedRecord> fresh)
+    : c_(context), batch_(batch) {
+  for (OrderedRecord& record : fresh) {
+    order_.push_back({record.stamp, record.log, record.number, record.author.record});
+    at_hand_.emplace(std::pair(record.log, record.number), std::move(record));
+  }
+}
+
+Result<model::Applied> Replayer::run(std::span<const std::pair<ObjectId, PackPlace>> places,
+                                     std::span<const RowPut> rows, const std::stop_token& stop) {
+  TRYV(find_records(stop));
+  const uint64_t line = std::min(c_.replica.stable(), batch_.stable_stamp(c_.identity.device));
+  return c_.replica.replay([&] { return next(stop); }, line, places, rows);
+}
+
+Result<void> Replayer::find_records(const std::stop_token& stop) {
+  TRY(auto marks, c_.replica.rows_with_prefix(LogTails::kMarkPrefix));
+  for (const Row& row : marks) {
+    auto place = LogTails::parse_mark_key(row.key);
+    if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
+    TRY(RecordMark mark, LogTails::decode_mark(row.value));
+    order_.push_back({mark.stamp, place->first, place->second, mark.hash});
+  }
+  std::sort(order_.begin(), order_.end(),
+            [](const Place& a, const Place& b) { return std::tie(a.stamp, a.log) < std::tie(b.stamp, b.log); });
+  TRY(std::vector<ObjectInfo> found, c_.store.list(kLogPrefix, stop));
+  for (const ObjectInfo& info : found)
+    if (auto name = parse_record_key(info.key)) in_store_[{name->log, name->number}].emplace_back(*name, info.size);
+
+  // Our newest may be on its way.
+  auto newest = c_.own.newest();
+  if (c_.outstanding_stamp == 0 || !newest) return {};
+  auto is_newest = [&](const Place& p) { return p.log == newest->log && p.number == newest->number; };
+  auto at = std::find_if(order_.begin(), order_.end(), is_newest);
+  TRY(auto outgoing, c_.replica.outgoing());
+  if (at == order_.end()) return {};
+  if (!outgoing) {
+    order_.erase(at);  // it has no changes
+  } else if (outgoing->key == newest->key()) {
+    TRY(OrderedRecord record, open(*at, outgoing->sealed));
+    at_hand_.emplace(std::pair(record.log, record.number), std::move(record));
+  }
+  return {};
+}
+
+Result<std::optional<OrderedRecord>> Replayer::next(const std::stop_token& stop) {
+  while (ahead_.empty() && at_ < order_.size()) TRYV(read_ahead(stop));
+  if (ahead_.empty()) return std::optional<OrderedRecord>();
+  std::optional<OrderedRecord> out = std::move(ahead_.front());
+  ahead_.pop_front();
+  return out;
+}
+
+Result<void> Replayer::read_ahead(const std::stop_token& stop) {
+  const size_t first = at_;
+  uint64_t bytes = 0;
+  while (at_ < order_.size() && at_ - first < kAheadRecords && bytes < kAheadBytes) {
+    auto found = in_store_.find({order_[at_].log, order_[at_].number});
+    if (found != in_store_.end()) bytes += found->second.front().second;
+    ++at_;
+  }
+  std::vector<std::optional<Result<OrderedRecord>>> got(at_ - first);
+  std::atomic<size_t> turn{0};
+  std::atomic<bool> failed{false};
+  auto work = [&] {
+    for (size_t i; !failed && (i = turn++) < got.size();) {
+      got[i] = get(order_[first + i], stop);
+      if (!*got[i]) failed = true;
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    size_t threads = std::min<size_t>(got.size(), std::max(1u, c_.options.fetches));
+    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-replay", work));
+    work();
+  }
+  for (auto& result : got) {
+    if (!result) continue;  // another failed
+    if (!*result) return fail(result->error());
+    if (!(*result)->changes.empty()) ahead_.push_back(std::move(**result));
+  }
+  return {};
+}
+
+Result<OrderedRecord> Replayer::get(const Place& place, const std::stop_token& stop) {
+  if (auto here = at_hand_.find({place.log, place.number}); here != at_hand_.end()) return here->second;
+  std::string why = "it is not there";
+  if (auto found = in_store_.find({place.log, place.number}); found != in_store_.end()) {
+    for (const auto& [name, size] : found->second) {
+      auto object = c_.store.get(name.key(), kRecordMax, stop);
+      auto record = object ? open(place, *object) : Result<OrderedRecord>(fail(object.error()));
+      if (record) return record;
+      why = record.error().what();
+    }
+  }
+  // Whatever it is, it says nothing about the records that came now.
+  auto tail = batch_.find(place.log);
+  return fail(Code::kUnavailable, "record " + std::to_string(place.number) + " of " +
+                                      (tail ? tail->name : std::string("a device")) + "'s log " +
+                                      place.log.str().substr(0, 8) + "... is needed once more: " + why);
+}
+
+Result<OrderedRecord> Replayer::open(const Place& place, BytesView object) const {
+  TRY(OpenedRecord opened,
+      open_record(object, c_.volume, place.log, place.number, [this](Epoch e) { return c_.keys_of(e); }));
+  if (opened.hash != place.hash) return fail(Code::kCorrupt, "it is another one than was applied here");
+  auto tail = batch_.find(place.log);
+  Record& record = opened.record;
+  return OrderedRecord{record.stamp,
+                       place.log,
+                       place.number,
+                       {opened.hash, tail ? tail->name : std::string(), record.when},
+                       std::move(record.changes)};
+}
+
+}  // namespace coffer

@@ -1,0 +1,195 @@
+// Records that sort before what is settled elsewhere: written on an old view of the store by a device that nobody waited for.
+#include "crypto/hash.h"
+#include "fs/sync/log_tails.h"
+#include "fs/sync/object_keys.h"
+#include "tests/sync/device.h"
+
+namespace coffer::test {
+namespace {
+
+using model::Ino;
+using std::chrono::milliseconds;
+
+class LateNewsTest : public DevicesTest {
+ protected:
+  // Another place with the same directory: what a program that carries files has brought there so far.
+  std::shared_ptr<MemoryStore> elsewhere_ = std::make_shared<MemoryStore>();
+
+  static void carry(const MemoryStore& from, MemoryStore& to) {
+    auto there = to.snapshot();
+    for (const auto& [key, object] : from.snapshot())
+      if (!there.contains(key)) to.plant(key, object);
+  }
+  static void rename(Device& d, const std::string& from, const std::string& to) {
+    TAKE(Ino root, d.find(""));
+    ASSERT_OK(d.replica().rename(root, from, root, to, model::RenameMode::kReplace));
+  }
+  // The greatest stamp of the logs of this device.
+  static uint64_t newest_stamp(Device& d) {
+    LogTails tails([&](const RowKey& key) { return d.replica().get_row(key); });
+    auto rows = d.replica().rows_with_prefix(LogTails::kTailPrefix);
+    EXPECT_TRUE(rows && tails.load(*rows));
+    uint64_t stamp = 0;
+    for (const LogTail& tail : tails.all())
+      if (tail.device == d.identity().device) stamp = std::max(stamp, tail.stamp);
+    return stamp;
+  }
+
+  // A volume that `c` has left, and on which `a` and `b` have gone on so far that what c knew is settled there.
+  void go_on_without_c(SyncOptions options_of_a = quick_options()) {
+    a_ = device("a", options_of_a), b_ = device("b");
+    a_->mkdir("dir");
+    a_->mkdir("moved");
+    for (int i = 0; i < 10; ++i) a_->write("dir/f" + std::to_string(i), text(500, static_cast<uint64_t>(i)));
+    for (const char* name : {"changed by all", "changed by c", "removed by a", "removed by c"})
+      a_->write(name, text(1000, 1));
+    a_->write("moved/inside", noise(300'000, 5));
+    settle({a_.get(), b_.get()});
+    carry(*memory_, *elsewhere_);
+    c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
+    c_->start();
+    c_->must_sync();
+    c_->stop();
+
+    for (int i = 0; i < 4; ++i) {
+      a_->write("changed by all", text(1000, 10 + static_cast<uint64_t>(i)));
+      a_->must_sync();
+      b_->must_sync();
+      b_->write("of b " + std::to_string(i), text(1000, 20));
+      b_->must_sync();
+      a_->must_sync();
+    }
+    a_->remove("removed by a");
+    rename(*a_, "moved", "moved by a");
+    b_->write("dir/f1", text(700, 30));
+    settle({a_.get(), b_.get()});
+  }
+  // What c does on its old view, published in its own place only.
+  void work_of_c() {
+    c_->start();
+    c_->write("changed by all", text(1000, 40));
+    c_->write("changed by c", text(1000, 41));
+    c_->write("removed by a", text(1000, 42));
+    c_->remove("removed by c");
+    c_->write("moved/new", text(100, 43));
+    c_->write("dir/f1", text(700, 44));
+    rename(*c_, "dir", "dir by c");
+    c_->must_sync();
+    c_->write("dir by c/second record", text(100, 45));
+    c_->must_sync();
+    c_->stop();
+  }
+  void carry_on_both_sides() {
+    carry(*elsewhere_, *memory_);
+    carry(*memory_, *elsewhere_);
+  }
+  void expect_nothing_lost() {
+    std::multiset<std::string> contents;
+    for (const auto& [name, content] : a_->tree()) contents.insert(content);
+    for (uint64_t seed : {13, 40}) EXPECT_EQ(contents.count(blake2b(text(1000, seed)).str()), 1u) << seed;
+    for (uint64_t seed : {30, 44}) EXPECT_EQ(contents.count(blake2b(text(700, seed)).str()), 1u) << seed;
+    EXPECT_EQ(contents.count(blake2b(text(1000, 41)).str()), 1u);
+    EXPECT_EQ(contents.count(blake2b(text(1000, 42)).str()), 1u);
+    EXPECT_TRUE(a_->find("moved by a/new").has_value());
+    EXPECT_TRUE(a_->find("dir by c/second record").has_value());
+    EXPECT_FALSE(a_->find("removed by c").has_value());
+  }
+
+  std::unique_ptr<Device> a_, b_, c_;
+};
+
+TEST_F(LateNewsTest, TheyGetTheirPlaceInTheOrder) {
+  go_on_without_c();
+  work_of_c();
+  EXPECT_LE(newest_stamp(*(c_->open(), c_)), a_->replica().stable());
+  c_->stop();
+  carry_on_both_sides();
+  c_->start();
+  settle({a_.get(), b_.get(), c_.get()});
+  carry_on_both_sides();
+  settle({a_.get(), b_.get(), c_.get()});
+  auto d = device("d");
+  expect_equal({a_.get(), b_.get(), c_.get(), d.get()});
+  expect_nothing_lost();
+  EXPECT_EQ(a_->problems() + b_->problems() + d->problems(), "");
+
+  // All goes on as before, and what is undone later is there to be undone.
+  c_->write("of c, later", text(100, 50));
+  c_->must_sync();
+  carry_on_both_sides();
+  a_->write("of a, later", text(100, 51));
+  settle({a_.get(), b_.get()});
+  carry_on_both_sides();
+  c_->must_sync();
+  a_->restart();
+  settle({a_.get(), b_.get(), d.get()});
+  expect_equal({a_.get(), b_.get(), c_.get(), d.get()});
+}
+
+TEST_F(LateNewsTest, WhatIsPendingStaysOnTop) {
+  go_on_without_c();
+  work_of_c();
+  carry_on_both_sides();
+  // Not published yet, and open.
+  TAKE(Ino open, a_->find("of b 0"));
+  TAKE(Ino root, a_->find(""));
+  ASSERT_OK(a_->replica().unlink(root, "of b 0"));
+  a_->write("changed by c", text(1000, 60));
+  a_->write("dir/pending", text(1000, 61));
+  settle({a_.get(), b_.get()});
+  auto d = device("d");
+  expect_equal({a_.get(), b_.get(), d.get()});
+  expect_nothing_lost();
+  std::multiset<std::string> contents;
+  for (const auto& [name, content] : a_->tree()) contents.insert(content);
+  EXPECT_EQ(contents.count(blake2b(text(1000, 60)).str()), 1u);
+  EXPECT_TRUE(a_->find("dir by c/pending").has_value());
+  Bytes still(1000);
+  TAKE(auto read, a_->replica().read(open, 0, still));
+  EXPECT_TRUE(read.missing.empty());
+  EXPECT_EQ(still, text(1000, 20));
+}
+
+TEST_F(LateNewsTest, ACheckpointThatLacksThemIsNoHindrance) {
+  SyncOptions eager = quick_options();
+  eager.checkpoint_from = 1;
+  eager.checkpoint_look = milliseconds(20);
+  go_on_without_c(eager);
+  auto covered = [&] {
+    for (const std::string& key : keys(kHintPrefix))
+      if (auto name = parse_checkpoint_hint(key); name && name->stamp + 2 > newest_stamp(*a_)) return true;
+    return false;
+  };
+  b_->stop();
+  wait_until(covered);
+  b_->start();
+  work_of_c();
+  auto before = device("before");  // begins with the checkpoint, and gets them later
+  carry_on_both_sides();
+  auto after = device("after");
+  settle({a_.get(), b_.get(), before.get(), after.get()});
+  expect_equal({a_.get(), b_.get(), before.get(), after.get()});
+  expect_nothing_lost();
+}
+
+// While the store does not show what has to be read again, nothing changes and nothing is forgotten.
+TEST_F(LateNewsTest, RecordsThatAreAwayAreWaitedFor) {
+  go_on_without_c();
+  work_of_c();
+  const std::string oldest = keys(kLogPrefix).front();
+  auto tree = a_->tree();
+  const Bytes object = memory_->snapshot().at(oldest);
+  memory_->erase(oldest);
+  carry(*elsewhere_, *memory_);
+  memory_->erase(oldest);
+  wait_until([&] { return a_->problems().find("is needed once more") != std::string::npos; });
+  EXPECT_EQ(a_->tree(), tree);
+  memory_->plant(oldest, object);
+  settle({a_.get(), b_.get()});
+  expect_equal({a_.get(), b_.get()});
+  expect_nothing_lost();
+  EXPECT_EQ(a_->problems(), "");
+}
+
+}  // namespace
+}  // namespace coffer::test
