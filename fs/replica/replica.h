@@ -204,7 +204,8 @@ class Replica {
                                std::span<const RowPut> bookkeeping);
   // Everything up to this position in the order is stable: history below it is dropped.
   Result<void> set_stable(uint64_t stamp);
-  // Records up to this stamp are applied for good: one that sorts among them and comes now needs replay() instead of apply().
+  // Records up to this stamp are applied for good: one that sorts among them, or whose author did not know all of them, needs
+  // replay() instead of apply().
   uint64_t stable();
   // Makes the state anew from all records with changes, which `next` gives in the common order (nullopt: that was the last;
   // it may wait for the store). What was pending is applied on top; records up to `stable` cannot be undone afterwards. The

@@ -214,10 +214,25 @@ uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   return stable_stamp_of(tails_, ours);
 }
 
-uint64_t TailBatch::stable_stamp(const DeviceId& ours) const {
-  std::map<LogId, LogTail> all = tails_;
-  for (LogTail& tail : base_.all()) all.emplace(tail.log, std::move(tail));
-  return stable_stamp_of(all, ours);
+std::map<LogId, LogTail> TailBatch::all() const {
+  std::map<LogId, LogTail> out = tails_;
+  for (LogTail& tail : base_.all()) out.emplace(tail.log, std::move(tail));
+  return out;
+}
+
+uint64_t TailBatch::stable_stamp(const DeviceId& ours) const { return stable_stamp_of(all(), ours); }
+
+Result<bool> TailBatch::knows_all(const LogId& log, uint64_t stamp) const {
+  const std::map<LogId, LogTail> tails = all();
+  const LogTail& writer = tails.at(log);
+  for (const auto& [other, tail] : tails) {
+    if (other == log || tail.first_stamp > stamp || knows_by_successor(tails, writer, tail)) continue;
+    auto seen = writer.seen.find(other);
+    const uint64_t next = seen == writer.seen.end() ? 1 : seen->second.number + 1;
+    TRY(auto unknown, mark(other, next));
+    if (unknown && unknown->stamp <= stamp) return false;
+  }
+  return true;
 }
 
 std::optional<LogTail> TailBatch::find(const LogId& log) const {

@@ -116,12 +116,16 @@ class TailBatch : public TailView {
 
   // As LogTails says it, once this is committed.
   uint64_t stable_stamp(const DeviceId& ours) const;
+  // Whether the author of this log's newest record knew every record of others up to this stamp.
+  Result<bool> knows_all(const LogId& log, uint64_t stamp) const;
 
   std::vector<RowPut> rows() const;  // to be written in the same step as the records
   void commit();                     // after that step
   bool empty() const { return marks_.empty(); }
 
  private:
+  std::map<LogId, LogTail> all() const;
+
   LogTails& base_;
   std::map<LogId, LogTail> tails_;
   std::map<std::pair<LogId, uint64_t>, RecordMark> marks_;

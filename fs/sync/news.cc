@@ -443,7 +443,8 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
     size_t bytes = 0;
     std::vector<OrderedRecord> records;
     std::vector<std::pair<ObjectId, PackPlace>> places;
-    bool others = false, ours_copied = false;
+    bool others = false, ours_copied = false, late = false;
+    const uint64_t stable = c_.replica.stable();
     while (chosen.size() < most && bytes < kBatchBytes) {
       std::optional<std::pair<uint64_t, LogId>> best;
       for (auto& [id, log] : logs_) {
@@ -465,6 +466,9 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
         records.push_back(
             {record.stamp, best->second, number, {fetched.opened.hash, author->name, record.when}, record.changes});
         others = true;
+        // What it refers to may be forgotten here, even if it sorts after that.
+        TRY(bool knows_all, batch.knows_all(best->second, stable));
+        late = late || record.stamp <= stable || !knows_all;
       }
       for (auto& place : places_of(fetched.opened, fetched.name.key())) places.push_back(std::move(place));
       if (best->second == c_.own.log()) ours_copied = true;
@@ -476,7 +480,8 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
     Result<void> done;
     if (records.empty() && places.empty()) {
       done = c_.replica.put_rows(rows, false);
-    } else if (auto applied = apply(batch, std::move(records), places, rows, stop)) {
+    } else if (auto applied = late ? replay(batch, std::move(records), places, rows, stop)
+                                   : c_.replica.apply(records, places, rows)) {
       c_.conflicts += applied->conflicts.size();
     } else {
       done = fail(applied.error());
@@ -519,13 +524,12 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
   return chosen.size();
 }
 
-Result<model::Applied> News::apply(const TailBatch& batch, std::vector<OrderedRecord> records,
-                                   std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> rows,
-                                   const std::stop_token& stop) {
-  if (records.empty() || records.front().stamp > c_.replica.stable()) return c_.replica.apply(records, places, rows);
-  const OrderedRecord& late = records.front();
-  log_line(LogLevel::kInfo, "record " + std::to_string(late.number) + " of " + late.author.device + "'s log " +
-                                late.log.str().substr(0, 8) +
+Result<model::Applied> News::replay(const TailBatch& batch, std::vector<OrderedRecord> records,
+                                    std::span<const std::pair<ObjectId, PackPlace>> places,
+                                    std::span<const RowPut> rows, const std::stop_token& stop) {
+  const OrderedRecord& first = records.front();
+  log_line(LogLevel::kInfo, "record " + std::to_string(first.number) + " of " + first.author.device + "'s log " +
+                                first.log.str().substr(0, 8) +
                                 "... arrived late: the state is made anew from all records");
   auto applied = Replayer(c_, batch, std::move(records)).run(places, rows, stop);
   if (applied) {

@@ -82,9 +82,9 @@ class News {
   void took(const RecordName& name, Result<Bytes> object);
   Result<size_t> apply_ready(const std::stop_token& stop);
   Result<size_t> apply_batch(size_t most, const std::stop_token& stop);
-  Result<model::Applied> apply(const TailBatch& batch, std::vector<OrderedRecord> records,
-                               std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> rows,
-                               const std::stop_token& stop);
+  Result<model::Applied> replay(const TailBatch& batch, std::vector<OrderedRecord> records,
+                                std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> rows,
+                                const std::stop_token& stop);
   bool verify_next(const LogId& id, Log& log, const TailView& tails);
   std::optional<uint64_t> horizon(const TailBatch& batch) const;
   void refuse(const LogId& id, Log& log, uint64_t number, Error error);

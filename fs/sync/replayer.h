@@ -1,4 +1,5 @@
-// Makes a replica's state anew from all records in the store, when one arrives that sorts before what is settled here.
+// Makes a replica's state anew from all records in the store, when one arrives that sorts before what is settled here, or
+// was written without knowing that.
 //
 // That happens when a device that nobody waited for (its log was closed) goes on from an old view of the store: one that
 // shows news late, or a directory that another program carries. The state is what all records make in their order, so the

@@ -16,6 +16,7 @@ import threading
 import time
 
 SIZE = 512
+CUT_SHORT = 10  # an exit code: unmounted, and not all is in the store
 TROUBLE = ("down", "stall", "status-503", "mix-20", "mix-50", "cut-up", "lost", "slow")
 
 
@@ -59,6 +60,19 @@ class Machine:
         os.kill(self.pid(), 9)
         with self.lock:
             subprocess.run(["umount", "-l", self.dir], check=True)
+            self.mount()
+
+    def leave(self, seconds):
+        """Unmounts in order, so that nobody waits for it, and comes back; to an old view where files are carried."""
+        with self.lock:
+            self.trouble("ok")
+            said = subprocess.run([self.coffer, "unmount", "--quiet", self.dir], capture_output=True, timeout=300)
+            if said.returncode not in (0, CUT_SHORT):
+                raise RuntimeError(f"unmount ended with {said.returncode}: {said.stderr.decode()}")
+            if self.store.startswith("/"):
+                time.sleep(1)  # the end of its log is carried
+                self.trouble("down")
+            time.sleep(seconds)
             self.mount()
 
     # --- work
@@ -150,10 +164,22 @@ def contents(directory):
     return found
 
 
+def wait_until_carried(machines):
+    """Until all have the same objects, when each has a directory of its own as the store."""
+    stores = [m.store for m in machines if m.store.startswith("/")]
+    for _ in range(600):
+        names = [{os.path.join(r, n) for r, _, leaves in os.walk(s) for n in leaves} for s in stores]
+        if len({frozenset(n.removeprefix(s) for n in found) for s, found in zip(stores, names)}) <= 1:
+            return
+        time.sleep(0.1)
+    sys.exit("FAILED: the stores do not become the same")
+
+
 def settle(machines):
     """Synchronizes all until nothing moves any more."""
     seen = None
     for _ in range(20):
+        wait_until_carried(machines)
         for m in machines:
             m.command("sync", m.dir)
         trees = [contents(m.dir) for m in machines]
@@ -183,9 +209,12 @@ def main():
     while time.monotonic() < until:
         time.sleep(rng.random() * 3)
         m = rng.choice(machines)
-        if rng.random() < 0.3:
+        chance = rng.random()
+        if chance < 0.3:
             m.kill()
             account.kills += 1
+        elif chance < 0.4:
+            m.leave(rng.random() * 4)
         else:
             m.trouble(rng.choice(TROUBLE) if rng.random() < 0.5 else "ok")
     for w in workers:

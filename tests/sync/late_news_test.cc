@@ -150,6 +150,47 @@ TEST_F(LateNewsTest, WhatIsPendingStaysOnTop) {
   EXPECT_EQ(still, text(1000, 20));
 }
 
+// It sorts after all that is settled, but its author did not know all of that.
+TEST_F(LateNewsTest, AnOldViewIsEnough) {
+  SyncOptions seldom = quick_options();
+  seldom.poll_active = seldom.poll_idle = std::chrono::seconds(100);
+  a_ = device("a", seldom), b_ = device("b", seldom);
+  for (const char* name : {"removed", "of a", "of b"}) a_->write(name, text(1000, 1));
+  settle({a_.get(), b_.get()});
+  carry(*memory_, *elsewhere_);
+  c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
+  c_->start();
+  c_->must_sync();
+  c_->stop();
+  carry_on_both_sides();
+  settle({a_.get(), b_.get()});
+
+  const auto before = memory_->snapshot();
+  b_->remove("removed");
+  b_->must_sync();
+  const auto removal = memory_->snapshot();
+  a_->write("of a", text(1000, 2));  // published without looking for news
+  wait_until([&] { return memory_->object_count() > removal.size(); });
+  for (const auto& [key, object] : memory_->snapshot())
+    if (before.contains(key) || !removal.contains(key)) elsewhere_->plant(key, object);
+  b_->write("of b", text(1000, 3));
+  b_->must_sync();
+  a_->must_sync();
+  a_->must_sync();
+
+  c_->start();
+  c_->write("removed", text(1000, 4));
+  c_->must_sync();
+  EXPECT_GT(newest_stamp(*c_), a_->replica().stable());
+  EXPECT_GT(a_->replica().stable(), 2u);
+  c_->stop();
+  carry_on_both_sides();
+  settle({a_.get(), b_.get()});
+  auto d = device("d");
+  expect_equal({a_.get(), b_.get(), d.get()});
+  EXPECT_EQ(a_->tree()["removed"], blake2b(text(1000, 4)).str());
+}
+
 TEST_F(LateNewsTest, ACheckpointThatLacksThemIsNoHindrance) {
   SyncOptions eager = quick_options();
   eager.checkpoint_from = 1;
