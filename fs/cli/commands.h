@@ -12,6 +12,7 @@ Outcome<int> run_mount(const Arguments& arguments);
 Outcome<void> run_unmount(const Arguments& arguments);
 Outcome<void> run_sync(const Arguments& arguments);
 Outcome<void> run_status(const Arguments& arguments);
+Outcome<void> run_conflicts(const Arguments& arguments);
 Outcome<void> run_ls(const Arguments& arguments);
 Outcome<void> run_cat(const Arguments& arguments);
 Outcome<void> run_export(const Arguments& arguments);

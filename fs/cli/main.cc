@@ -16,8 +16,8 @@ namespace {
 Outcome<int> dispatch(const Arguments& arguments) {
   using Command = Outcome<void> (*)(const Arguments&);
   static const std::map<std::string, Command> kCommands = {
-      {"init", run_init}, {"unmount", run_unmount}, {"sync", run_sync},     {"status", run_status},
-      {"ls", run_ls},     {"cat", run_cat},         {"export", run_export}, {"check", run_check},
+      {"init", run_init}, {"unmount", run_unmount}, {"sync", run_sync},   {"status", run_status},       {"ls", run_ls},
+      {"cat", run_cat},   {"export", run_export},   {"check", run_check}, {"conflicts", run_conflicts},
   };
   if (arguments.command == "mount") return run_mount(arguments);
   auto command = kCommands.find(arguments.command);

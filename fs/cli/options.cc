@@ -57,7 +57,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::ve
   return command;
 }
 
-const char* const kNotThereYet[] = {"key", "device", "snapshot", "history", "restore", "conflicts", "gc", "doctor"};
+const char* const kNotThereYet[] = {"key", "device", "snapshot", "history", "restore", "gc", "doctor"};
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
@@ -132,6 +132,17 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   CLI::App* status =
       add_command(app, "status", "what is waiting, how fast it goes, what is wrong", operands, "[DIR]", 0, 1);
   status->add_flag("-w,--watch", arguments.watch, "again every second until interrupted");
+  CLI::App* conflicts =
+      add_command(app, "conflicts", "list conflict copies, or resolve them", operands, "DIR [PATH]...", 1, 100'000);
+  static const std::map<std::string, Keep> kKeep = {{"original", Keep::kOriginal},
+                                                    {"copy", Keep::kCopy},
+                                                    {"mine", Keep::kMine},
+                                                    {"others", Keep::kOthers},
+                                                    {"both", Keep::kBoth}};
+  conflicts->add_option("--keep", arguments.keep, "resolve: original, copy, mine, others, or both")
+      ->type_name("WHICH")
+      ->transform(CLI::CheckedTransformer(kKeep));
+  conflicts->add_flag("--all", arguments.all, "resolve every one below DIR");
   add_command(app, "ls", "list a directory without mounting", operands, "STORE|NAME [PATH]", 1, 2);
   add_command(app, "cat", "print a file without mounting", operands, "STORE|NAME PATH", 2, 2);
   add_command(app, "export", "copy a tree out without mounting", operands, "STORE|NAME PATH DEST", 3, 3);

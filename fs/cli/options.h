@@ -1,6 +1,7 @@
 // The command line.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -9,16 +10,21 @@
 
 namespace coffer::cli {
 
+// Which version of a conflict stays: of the original's name, the copy, this device's, the other's, or both.
+enum class Keep { kOriginal, kCopy, kMine, kOthers, kBoth };
+
 struct Arguments {
   std::string command;                // "init", "mount", ...; one of commands.h
   std::vector<std::string> operands;  // STORE, NAME, DIR, PATH..., as the command takes them
   VolumeSettings settings;            // what the options said
-  bool json = false;                  // status, ls
+  bool json = false;                  // status, ls, conflicts
   bool watch = false;                 // status
   bool now = false, lazy = false;     // unmount
   bool foreground = false;            // mount
   bool no_recovery_key = false;       // init
   bool quiet = false;                 // no progress
+  std::optional<Keep> keep;           // conflicts
+  bool all = false;                   // conflicts
 };
 
 // There is nothing to run: help or version was asked for, or the command line makes no sense. The text is printed.

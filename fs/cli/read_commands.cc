@@ -11,17 +11,12 @@
 #include "fs/cli/format.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/store_reader.h"
-#include "remote/url.h"
+#include "fs/cli/terminal.h"
 
 namespace coffer::cli {
 namespace {
 
 using nlohmann::json;
-
-// A name that ends up on a terminal must not command it.
-std::string shown_name(const std::string& name) {
-  return ::isatty(STDOUT_FILENO) ? printable(name, 4 * model::kNameMax) : name;
-}
 
 json node_json(const std::string& name, const model::Inode& inode) {
   return {

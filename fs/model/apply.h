@@ -15,6 +15,7 @@
 //   - no rule leaves an orphan, a dangling name, a wrong link count, or a second parent of a directory.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,14 @@ Result<Applied> apply(Rows& rows, const ChangeSet& changes, const Author& author
 // "report.pdf" -> "report (conflict, HOST, 2026-11-24).pdf": at most 255 bytes, extension kept, cut at a UTF-8
 // boundary; `attempt` > 1 adds its number.
 std::string conflict_name(std::string_view name, std::string_view device, WallTime when, unsigned attempt);
+// What conflict_name() puts together, taken apart; nullopt: it is no such name.
+struct ConflictName {
+  std::string original;      // of a name that was too long, the part that was kept
+  std::string device, date;  // as they stand there
+  unsigned attempt = 1;
+  bool operator==(const ConflictName&) const = default;
+};
+std::optional<ConflictName> parse_conflict_name(std::string_view name);
 // The first such name after `attempt`, which is raised, that is free in the directory.
 Result<std::string> free_conflict_name(const ReadRows& rows, Ino dir, std::string_view name, std::string_view device,
                                        WallTime when, unsigned& attempt);

@@ -1,3 +1,4 @@
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 
@@ -8,6 +9,7 @@ namespace {
 
 constexpr size_t kDeviceMax = 64;     // bytes of a host name in a conflict name
 constexpr size_t kExtensionMax = 32;  // what is longer is no extension
+constexpr std::string_view kMark = " (conflict, ";
 
 // The longest prefix of at most `max` bytes that does not cut a UTF-8 sequence.
 std::string_view cut(std::string_view s, size_t max) {
@@ -28,6 +30,22 @@ std::string date(WallTime when) {
   return text;
 }
 
+// Takes ", TEXT" off the end.
+std::optional<std::string_view> take_last(std::string_view& list) {
+  size_t comma = list.rfind(", ");
+  if (comma == std::string_view::npos) return std::nullopt;
+  std::string_view last = list.substr(comma + 2);
+  list = list.substr(0, comma);
+  return last;
+}
+
+bool is_date(std::string_view s) {
+  if (s.size() != 10) return false;
+  for (size_t i = 0; i < s.size(); ++i)
+    if (i == 4 || i == 7 ? s[i] != '-' : s[i] < '0' || s[i] > '9') return false;
+  return true;
+}
+
 }  // namespace
 
 std::string conflict_name(std::string_view name, std::string_view device, WallTime when, unsigned attempt) {
@@ -35,7 +53,7 @@ std::string conflict_name(std::string_view name, std::string_view device, WallTi
   for (char& c : host)
     if (c == '/' || static_cast<unsigned char>(c) < ' ') c = '-';
   if (host.empty()) host = "unknown";
-  std::string mark = " (conflict, " + host + ", " + date(when);
+  std::string mark = std::string(kMark) + host + ", " + date(when);
   if (attempt > 1) mark += ", " + std::to_string(attempt);
   mark += ")";
 
@@ -47,6 +65,27 @@ std::string conflict_name(std::string_view name, std::string_view device, WallTi
   std::string out(cut(stem, kNameMax - mark.size() - extension.size()));
   out += mark;
   out += extension;
+  return out;
+}
+
+std::optional<ConflictName> parse_conflict_name(std::string_view name) {
+  const size_t mark = name.rfind(kMark), end = name.rfind(')');
+  if (mark == std::string_view::npos || mark == 0 || end == std::string_view::npos || end < mark) return std::nullopt;
+  std::string_view extension = name.substr(end + 1);
+  if (!extension.empty() && (extension[0] != '.' || extension.size() > kExtensionMax)) return std::nullopt;
+  std::string_view inside = name.substr(mark + kMark.size(), end - mark - kMark.size());
+  ConflictName out;
+  auto last = take_last(inside);
+  if (!last) return std::nullopt;
+  if (!is_date(*last)) {
+    auto [stopped, error] = std::from_chars(last->data(), last->data() + last->size(), out.attempt);
+    if (error != std::errc() || stopped != last->data() + last->size() || out.attempt < 2) return std::nullopt;
+    last = take_last(inside);
+  }
+  if (!last || !is_date(*last) || inside.empty()) return std::nullopt;
+  out.original = std::string(name.substr(0, mark)) + std::string(extension);
+  out.device = inside;
+  out.date = *last;
   return out;
 }
 

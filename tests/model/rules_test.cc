@@ -1400,6 +1400,22 @@ TEST(ConflictName, IsBesideAndKeepsTheExtension) {
   EXPECT_EQ(conflict_name("x", "a/b\n", {-1}, 1), "x (conflict, a-b-, 1969-12-31)");
 }
 
+TEST(ConflictName, IsTakenApartAgain) {
+  WallTime when{1'795'500'000'000'000'000};
+  for (const char* name : {"report.pdf", "README", ".bashrc", "a.tar.gz", "a (b).c", "x (conflict, y, 2026-01-01).txt"})
+    for (const char* device : {"host", "two, words", "(odd)", "2026-11-24"})
+      for (unsigned attempt : {1u, 2u, 4000000000u}) {
+        auto parsed = parse_conflict_name(conflict_name(name, device, when, attempt));
+        ASSERT_TRUE(parsed) << name << device;
+        EXPECT_EQ(*parsed, (ConflictName{name, device, "2026-11-24", attempt}));
+      }
+  for (const char* name :
+       {"", "report.pdf", "a (conflict, b)", "a (conflict, 2026-11-24)", "a (conflict, b, 2026-11-24",
+        " (conflict, b, 2026-11-24)", "a (conflict, b, 2026-11-24) c", "a (conflict, b, 2026-11-24, 1)",
+        "a (conflict, b, 2026-11-24, x)", "a (conflict, b, 26-11-24)", ")a (conflict, b, 2026-11-24"})
+    EXPECT_FALSE(parse_conflict_name(name)) << name;
+}
+
 TEST(ConflictName, FitsAndIsCutBetweenCharacters) {
   std::string umlauts;
   while (umlauts.size() + 2 <= kNameMax - 4) umlauts += "\xc3\xa4";
