@@ -118,7 +118,7 @@ Nanos Publisher::until_due() {
   if (outgoing_bytes_ > 0 || c_.hint_missing) return Nanos(0);
   if (!pending_ && !unfinished_) return acknowledgement_due() ? Nanos(0) : kLookAround;
   uint64_t changes = c_.replica.counters().changes;
-  if (changes != changes_seen_ || !pace_.due()) pace_.changed(now);
+  if (changes != changes_seen_ || !pace_.due()) pace_.changed(now, changes - changes_published_);
   changes_seen_ = changes;
   return std::min(*pace_.due() - now, kWatchChanges);
 }
@@ -190,6 +190,7 @@ Result<void> Publisher::publish_pending(std::stop_token stop) {
     pending_ = false;    // what comes after this is told anew
     unfinished_ = true;  // until it is in a record
     pace_.published(c_.clock.monotonic());
+    changes_published_ = c_.replica.counters().changes;
     // Under the turn as well: describing what is pending while news undoes and redoes it would describe neither.
     auto freeze = [&] {
       std::optional<Turn::Hold> mine;

@@ -89,7 +89,7 @@ class Publisher {
   bool announced_ = false;   // since news were looked for last: they have to be once more, however often sending fails
   bool unfinished_ = false;  // something is frozen, or may be, and in no record
   PublishPace pace_;
-  uint64_t changes_seen_ = 0;
+  uint64_t changes_seen_ = 0, changes_published_ = 0;  // the replica's counter
   Nanos last_own_record_{0};
   Backoff backoff_;
   std::optional<Nanos> retry_at_;

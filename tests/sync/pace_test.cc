@@ -10,18 +10,20 @@ using std::chrono::seconds;
 
 constexpr Nanos kStep = milliseconds(100);
 
-// Records made while something changes every `every` until `work` has passed.
-int records(Nanos work, Nanos every) {
+// Records made while something changes every `every` until `work` has passed, each time by so many operations.
+int records(Nanos work, Nanos every, uint64_t operations = 1000) {
   PublishPace pace(milliseconds(500), seconds(30));
   int made = 0;
+  uint64_t since = 0;
   Nanos next_change{0};
   for (Nanos now{0}; now < work + seconds(60); now += kStep) {
     if (now < work && now >= next_change) {
-      pace.changed(now);
+      pace.changed(now, since += operations);
       next_change = now + every;
     }
     if (pace.due() && *pace.due() <= now) {
       pace.published(now);
+      since = 0;
       ++made;
     }
   }
@@ -31,15 +33,26 @@ int records(Nanos work, Nanos every) {
 TEST(PublishPace, OneChangeGoesAfterAQuietMoment) {
   PublishPace pace(milliseconds(500), seconds(30));
   EXPECT_FALSE(pace.due());
-  pace.changed(seconds(10));
+  pace.changed(seconds(10), 1);
   EXPECT_EQ(pace.due(), seconds(10) + milliseconds(500));
-  pace.changed(seconds(10) + milliseconds(300));
+  pace.changed(seconds(10) + milliseconds(300), 2);
   EXPECT_EQ(pace.due(), seconds(10) + milliseconds(800));
   pace.published(seconds(11));
   EXPECT_FALSE(pace.due());
 }
 
 TEST(PublishPace, SavingNowAndThenIsAlwaysQuick) { EXPECT_EQ(records(seconds(100), seconds(10)), 10); }
+
+// Somebody saves every few seconds for a long time: nobody elsewhere waits much longer than at first.
+TEST(PublishPace, SavingOverAndOverStaysQuick) {
+  PublishPace pace(milliseconds(500), seconds(30));
+  for (Nanos now = seconds(10); now < seconds(600); now += seconds(4)) {
+    pace.changed(now, 5);
+    ASSERT_LE(*pace.due(), now + seconds(3));
+    pace.published(*pace.due());
+  }
+  EXPECT_LE(records(seconds(600), seconds(1), 5), 250);
+}
 
 TEST(PublishPace, LongWorkMakesFewRecords) {
   EXPECT_LE(records(seconds(5), kStep), 3);
@@ -52,13 +65,13 @@ TEST(PublishPace, StartsAnewAfterRest) {
   PublishPace pace(milliseconds(500), seconds(30));
   Nanos now{0};
   for (; now < seconds(120); now += kStep) {
-    pace.changed(now);
+    pace.changed(now, 1000);
     if (*pace.due() <= now) pace.published(now);
   }
   EXPECT_EQ(pace.interval(), seconds(30));
   pace.published(now);
   now += seconds(100);
-  pace.changed(now);
+  pace.changed(now, 1);
   EXPECT_EQ(pace.due(), now + milliseconds(500));
 }
 
