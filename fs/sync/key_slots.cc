@@ -173,6 +173,20 @@ Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& o
   return std::move(opened.secrets);
 }
 
+bool secrets_are_current(const VolumeHead& head, const std::vector<Bytes>& objects, const VolumeSecrets& secrets) {
+  if (secrets.volume != head.volume || secrets.signing_public != head.signing_public || secrets.epoch_keys.empty())
+    return false;
+  bool any_stated = false, newest_fits = false;
+  for (const CountingSlot& slot : counting_slots(head, objects)) {
+    if (!slot.stated) continue;
+    any_stated = true;
+    auto note = read_slot_note(slot.object, secrets);
+    if (!note) return false;  // of a newer epoch, or under another key
+    newest_fits |= slot.header.epoch == secrets.epoch_keys.rbegin()->first;
+  }
+  return newest_fits || !any_stated;
+}
+
 Result<void> add_slot(ObjectStore& store, BytesView slot,
                       const std::function<Result<VolumeSecrets>(BytesView object)>& open) {
   TRY(SlotHeader header, parse_slot_header(slot));

@@ -48,6 +48,9 @@ Result<OpenedVolume> open_volume(const VolumeHead& head, const std::vector<Bytes
 Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& objects, const Secret& passphrase);
 Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& objects, const RecoveryKey& recovery);
 
+// Whether secrets that come from elsewhere are this volume's, and of its newest epoch, as far as its slots tell.
+bool secrets_are_current(const VolumeHead& head, const std::vector<Bytes>& objects, const VolumeSecrets& secrets);
+
 // Puts a slot, reads it back from the store, and has `open` open what came. When that fails, the slot is taken out again.
 Result<void> add_slot(ObjectStore& store, BytesView slot,
                       const std::function<Result<VolumeSecrets>(BytesView object)>& open);

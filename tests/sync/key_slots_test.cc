@@ -205,6 +205,24 @@ TEST_F(KeySlotsTest, ASlotThatDoesNotComeBackWholeIsNoSlot) {
   EXPECT_TRUE(opens("first"));
 }
 
+TEST_F(KeySlotsTest, SecretsFromElsewhereAreHeldAgainstTheSlots) {
+  auto current = [&](auto change) {
+    TRY(VolumeSecrets s, unlock(head_, objects(), pass("first")));
+    s.signing_secret.reset();
+    change(s);
+    return Result<bool>(secrets_are_current(head_, objects(), s));
+  };
+  EXPECT_TRUE(current([](VolumeSecrets&) {}).value());
+  EXPECT_FALSE(current([](VolumeSecrets& s) { s.volume.bytes[0] ^= 1; }).value());
+  EXPECT_FALSE(current([](VolumeSecrets& s) { s.signing_public.bytes[0] ^= 1; }).value());
+  EXPECT_FALSE(current([](VolumeSecrets& s) { s.epoch_keys.at(1) = Secret::random(32); }).value());
+  EXPECT_FALSE(current([](VolumeSecrets& s) { s.epoch_keys.emplace(2, Secret::random(32)); }).value());
+  // A new epoch has begun.
+  secrets_.epoch_keys.emplace(2, Secret::random(32));
+  add("second");
+  EXPECT_FALSE(current([](VolumeSecrets&) {}).value());
+}
+
 TEST_F(KeySlotsTest, NamesAreReadBack) {
   ObjectId id = random_id<ObjectId>();
   EXPECT_EQ(parse_slot_key(slot_key(id)), (SlotName{id, false}));

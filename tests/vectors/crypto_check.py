@@ -307,6 +307,8 @@ def main():
     assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
     slot = vectors["slot2.passphrase"]
     assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
+    epochs = b"".join(struct.pack("<I", epoch) + key for epoch, key in secrets[2].items())
+    assert vectors["kept_key"] == b"coffer-key-1:" + (volume + ed25519_public(seed) + b"\2" + epochs).hex().encode()
     removed = b"coffer slot removal\0" + volume + number
     assert vectors["slot.removal"] == b"coffgone\1\0" + number + ed25519_sign(seed, removed)
     print("all vectors agree")
