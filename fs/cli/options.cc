@@ -87,7 +87,7 @@ void add_key_commands(CLI::App& app, Arguments& arguments) {
                                  arguments.operands, "STORE|NAME [ID]", 1, 2);
   new_secret(change);
   command("forget", "remove what mount --keep-key has kept", "STORE|NAME", 1);
-  key->add_subcommand("rotate", "")->group("Not there yet")->allow_extras()->prefix_command();
+  command("rotate", "not there yet", "STORE|NAME", 1);
 }
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
