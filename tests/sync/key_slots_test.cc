@@ -206,11 +206,11 @@ TEST_F(KeySlotsTest, ASlotThatDoesNotComeBackWholeIsNoSlot) {
 }
 
 TEST_F(KeySlotsTest, SecretsFromElsewhereAreHeldAgainstTheSlots) {
-  auto current = [&](auto change) {
+  auto current = [&](auto change) -> Result<bool> {
     TRY(VolumeSecrets s, unlock(head_, objects(), pass("first")));
     s.signing_secret.reset();
     change(s);
-    return Result<bool>(secrets_are_current(head_, objects(), s));
+    return secrets_are_current(head_, objects(), s);
   };
   EXPECT_TRUE(current([](VolumeSecrets&) {}).value());
   EXPECT_FALSE(current([](VolumeSecrets& s) { s.volume.bytes[0] ^= 1; }).value());
