@@ -47,11 +47,13 @@ through_its_life() {
   plant "${kept:0:100}"
   asks "--keep-key=$1"
   must_say 'ignored'
-  digit=${kept:150:1}
-  [ "$digit" = 0 ] && digit=1 || digit=0
-  plant "${kept:0:150}$digit${kept:151}"
-  asks "--keep-key=$1"
-  must_say 'ignored'
+  for at in 60 150; do # in the volume's signing key, and in its key
+    digit=${kept:at:1}
+    [ "$digit" = 0 ] && digit=1 || digit=0
+    plant "${kept:0:at}$digit${kept:at+1}"
+    asks "--keep-key=$1"
+    must_say 'ignored'
+  done
   mount_typed "--keep-key=$1" # and replaced by the right one
   unmount
   [ "$(show_kept)" = "$kept" ] || fail "the damaged key was not replaced"
