@@ -14,6 +14,7 @@ enum : uint64_t {  // of a volume key
   kRecordsId = 2,
   kSegmentsId = 3,
   kLocalId = 4,
+  // 5: notes of slots, in slot_statement.cc
 };
 enum : uint64_t {  // of the salted local key
   kRowsId = 1,

@@ -9,12 +9,14 @@
 #include "crypto/random.h"
 #include "crypto/require.h"
 #include "crypto/slot_contents.h"
+#include "crypto/slot_statement.h"
 
 namespace coffer {
 namespace {
 
 constexpr std::string_view kMagic = "coffslot";
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
+constexpr uint16_t kVersionWithoutStatement = 1;
 constexpr size_t kHeaderSize = 179;
 
 constexpr KdfCost kLeastCost{8 * 1024, 1};
@@ -34,6 +36,7 @@ struct ParsedSlot {
   Commitment commitment;
   BytesView covered;  // all before `sealed`
   BytesView sealed;
+  BytesView statement;  // empty in version 1
 };
 
 bool within_bounds(const KdfCost& cost) {
@@ -60,11 +63,15 @@ Result<ParsedSlot> parse(BytesView object) {
   slot.binding = r.id<Binding>();
   slot.ephemeral = r.id<PublicKey>();
   slot.commitment = r.id<Commitment>();
-  size_t sealed_size = r.remaining();
+  size_t statement_size = version == kVersionWithoutStatement ? 0 : internal::kStatementSize;
+  if (!r.ok() || r.remaining() < statement_size) return fail(Code::kCorrupt, "slot: not a whole slot");
+  size_t sealed_size = r.remaining() - statement_size;
   slot.sealed = r.raw(sealed_size);
+  slot.statement = r.raw(statement_size);
   if (!r.ok() || sealed_size < kSealOverhead + kSlotPadding || (sealed_size - kSealOverhead) % kSlotPadding != 0)
     return fail(Code::kCorrupt, "slot: not a whole slot");
   slot.covered = object.first(kHeaderSize);
+  if (statement_size != 0) slot.header.epoch = internal::statement_epoch(slot.statement);
 
   switch (slot.header.kind) {
     case SlotKind::kPassphrase:
@@ -171,8 +178,11 @@ Result<void> check_complete(const VolumeSecrets& secrets) {
   return {};
 }
 
-Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Binding& binding) {
+Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Binding& binding, const SlotNote& note) {
   TRYV(check_complete(secrets));
+  if (!valid_slot_label(note.label) || !valid_slot_label(note.device))
+    return fail(Code::kInvalid,
+                "slot: a label has at most " + std::to_string(kSlotLabelMax) + " bytes, and no control characters");
   PublicKey ephemeral;
   Secret ephemeral_private(crypto_box_SECRETKEYBYTES);
   crypto_box_keypair(ephemeral.bytes.data(), ephemeral_private.data().data());
@@ -183,8 +193,9 @@ Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Bind
   Bytes ad = slot_associated_data(h.id, object);
   Secret contents = encode_slot_contents(secrets, h.kind, object);
   object.resize(kHeaderSize + contents.size() + kSealOverhead);
-  if (object.size() > kMaxSlotSize) return fail(Code::kTooLarge, "slot: too many epochs");
+  if (object.size() + internal::kStatementSize > kMaxSlotSize) return fail(Code::kTooLarge, "slot: too many epochs");
   AeadKey(std::move(*wrapping)).seal(ad, contents.view(), MutableBytes(object).subspan(kHeaderSize));
+  internal::append_statement(object, h.id, secrets, note);
   return object;
 }
 
@@ -224,27 +235,47 @@ Result<SlotHeader> parse_slot_header(BytesView object) {
   return slot.header;
 }
 
-Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost) {
+Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost,
+                                   const SlotNote& note) {
   if (passphrase.empty()) return fail(Code::kInvalid, "slot: the passphrase is empty");
   if (!within_bounds(cost)) return fail(Code::kInvalid, "slot: key derivation costs out of bounds");
   SlotHeader h = new_header(SlotKind::kPassphrase, cost);
   TRY(SlotSecret slot_secret, from_passphrase(passphrase, h));
   h.slot_public = slot_secret.public_key;
-  return seal(secrets, h, bind(slot_secret, secrets.volume, secrets.signing_public));
+  return seal(secrets, h, bind(slot_secret, secrets.volume, secrets.signing_public), note);
 }
 
-Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key) {
+Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key, const SlotNote& note) {
   SlotHeader h = new_header(SlotKind::kRecoveryKey, KdfCost{0, 0});
   SlotSecret slot_secret = from_recovery_key(key, h);
   h.slot_public = slot_secret.public_key;
-  return seal(secrets, h, bind(slot_secret, secrets.volume, secrets.signing_public));
+  return seal(secrets, h, bind(slot_secret, secrets.volume, secrets.signing_public), note);
 }
 
 Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot) {
   TRY(ParsedSlot old, parse(old_slot));
+  SlotNote note;
+  if (!old.statement.empty()) {
+    TRYV(verify_slot(old_slot, secrets.volume, secrets.signing_public));
+    TRY(note, read_slot_note(old_slot, secrets));
+  }
   SlotHeader h = old.header;
   h.id = random_id<ObjectId>();
-  return seal(secrets, h, old.binding);
+  return seal(secrets, h, old.binding, note);
+}
+
+Result<SlotHeader> verify_slot(BytesView object, const VolumeId& volume, const PublicKey& signing_public) {
+  TRY(ParsedSlot slot, parse(object));
+  if (slot.statement.empty()) return fail(Code::kUnsupported, "slot: of version 1, which bears no signature");
+  if (!internal::statement_holds(object, volume, signing_public))
+    return fail(Code::kCorrupt, "slot: not made by a member of the volume, or damaged");
+  return slot.header;
+}
+
+Result<SlotNote> read_slot_note(BytesView object, const VolumeSecrets& secrets) {
+  TRY(ParsedSlot slot, parse(object));
+  if (slot.statement.empty()) return fail(Code::kUnsupported, "slot: of version 1, which bears no note");
+  return internal::open_note(slot.statement, slot.header.id, secrets);
 }
 
 Result<VolumeSecrets> open_passphrase_slot(BytesView object, const Secret& passphrase) {

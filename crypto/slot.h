@@ -4,7 +4,7 @@
 // Slot object, little-endian:
 //
 //     0  magic "coffslot"        8
-//     8  version u16 = 1         2
+//     8  version u16 = 2         2   1: without the statement at the end
 //    10  kind u8                 1
 //    11  kdf memory in KiB u32   4   zero unless kind = 1
 //    15  kdf passes u32          4   zero unless kind = 1
@@ -14,7 +14,9 @@
 //    83  binding                32
 //   115  ephemeral public key   32   X25519
 //   147  commitment             32
-//   179  sealed secrets, to the end: nonce 24 | ciphertext, a multiple of 512 bytes | tag 16
+//   179  sealed secrets: nonce 24 | ciphertext, a multiple of 512 bytes | tag 16
+//   and at the end the statement, 300 bytes:
+//        epoch u32 | sealed note 232 | signature 64
 //
 // From the passphrase, 64 bytes = Argon2id(passphrase; salt; memory, passes, 1 lane, version 1.3); from a recovery key,
 // BLAKE2b-512 keyed by its 32 bytes over "coffer recovery slot" || salt. The first 32 are the seed of the slot's key
@@ -35,11 +37,19 @@
 //   | signature 64 | zeros to a multiple of 512 bytes.
 // The signature (Ed25519) covers "coffer slot contents" 0x00 || bytes 0 to 178 of the object || the plaintext before
 // it.
+//
+// The statement says to every member, who cannot open other people's slots, that a member made this one, and what for.
+// Its signature, by the volume signing key, covers "coffer slot" 0x00 || volume || all of the object before it, and is
+// checked before any passphrase is tried: a slot that the store has planted costs no key derivation, and gets no epoch.
+// The note is sealed (kind 8, slot id, no extra) with sub-key 5 of the volume key of `epoch`, the newest in the slot:
+// label varint-prefixed | made i64, nanoseconds since 1970 | device varint-prefixed | zeros to 192 bytes.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "crypto/keys.h"
@@ -59,12 +69,25 @@ struct KdfCost {
   uint32_t passes = 3;
 };
 
+// What members read about a slot.
+struct SlotNote {
+  std::string label;   // at most kSlotLabelMax bytes of printable UTF-8
+  WallTime made;       // by the clock of the device that made it
+  std::string device;  // the name of that device, likewise
+
+  bool operator==(const SlotNote&) const = default;
+};
+inline constexpr size_t kSlotLabelMax = 64;
+// Whether it may stand in a note: short enough, UTF-8, no control characters.
+bool valid_slot_label(std::string_view label);
+
 struct SlotHeader {
   SlotKind kind{};
   KdfCost cost;  // zero unless kind is kPassphrase
   std::array<uint8_t, 16> salt{};
   ObjectId id;
   PublicKey slot_public;
+  std::optional<Epoch> epoch;  // the newest in it, as it says; nothing when it bears no statement (version 1)
 };
 
 // Takes a whole slot object; nothing in it is authenticated yet. kCorrupt: not a slot, or one with costs out of bounds;
@@ -91,14 +114,16 @@ class RecoveryKey {
 };
 
 // Make a new slot object of a random id. `secrets` must hold signing_secret, which goes into the slot and signs it.
-// kInvalid: incomplete or inconsistent secrets, costs out of bounds, or an empty passphrase; kTooLarge: too many
-// epochs; kNoSpace: no memory for the KDF.
-Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost = {});
-Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key);
+// kInvalid: incomplete or inconsistent secrets, costs out of bounds, an empty passphrase, or a note that may not be;
+// kTooLarge: too many epochs; kNoSpace: no memory for the KDF.
+Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost = {},
+                                   const SlotNote& note = {});
+Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key, const SlotNote& note = {});
 // Seals `secrets` (say, with a new epoch added) to the same public key as `old_slot`, under a new slot id; what the
-// slot is derived from stays. A device slot gets all but signing_secret, which `secrets` must hold to sign it. The
-// caller knows `old_slot` from a member's signed record: whoever holds the private key of its public key gets the
-// secrets. Errors of parse_slot_header and make_*.
+// slot is derived from stays, and so does its note. A device slot gets all but signing_secret, which `secrets` must hold
+// to sign it. Whoever holds the private key of the slot's public key gets the secrets, so `old_slot` must bear a member's
+// statement (else kCorrupt); one of version 1, which bears none, must be one that the caller has opened. Errors of
+// parse_slot_header and make_*.
 Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot);
 
 // kDenied: the passphrase or key is not this slot's, or the slot is of another kind; kCorrupt: it is, but the slot is
@@ -106,5 +131,21 @@ Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot);
 // check, and so is that the slot is not an old one.
 Result<VolumeSecrets> open_passphrase_slot(BytesView object, const Secret& passphrase);
 Result<VolumeSecrets> open_recovery_slot(BytesView object, const RecoveryKey& key);
+
+// Whether who has the volume's signing key made this slot; takes no secret. kCorrupt: nobody has; kUnsupported: a slot of
+// version 1, which does not say; errors of parse_slot_header.
+Result<SlotHeader> verify_slot(BytesView object, const VolumeId& volume, const PublicKey& signing_public);
+// What a slot that verifies says about itself, with the secrets of any other slot. kNotFound: they lack its epoch.
+Result<SlotNote> read_slot_note(BytesView object, const VolumeSecrets& secrets);
+
+// A removal: whoever has the volume's signing key says that a slot counts no more. Unlike the absence of the slot, it can
+// be kept, and shown to others.
+//
+// Layout: magic "coffgone" 8 | version u16 = 1 | slot id 16 | signature 64, over "coffer slot removal" 0x00 || volume ||
+// slot id.
+Bytes make_slot_removal(const VolumeId& volume, const SigningKey& volume_signing, const ObjectId& slot);
+bool is_slot_removal(BytesView object);
+// The slot that it removes; kCorrupt when nobody with the signing key says so; kTooNew.
+Result<ObjectId> verify_slot_removal(BytesView object, const VolumeId& volume, const PublicKey& signing_public);
 
 }  // namespace coffer

@@ -14,7 +14,7 @@ HOMES = [
     (r"curl/|expat", "remote"),
     (r"lmdb|zstd|zdict", "cache"),
     (r"fuse", "fs/fuse"),
-    (r"CLI/|toml\+\+|nlohmann/", "fs/cli"),
+    (r"CLI/|toml\+\+|nlohmann/|keyutils|qrencode|zxcvbn", "fs/cli"),
 ]
 # A layer that may use less than all that is below it: remote only ever sees sealed bytes, and links digests only.
 FORBIDDEN = [("remote", r'"crypto/(?!hash\.h")')]

@@ -17,5 +17,10 @@ Outcome<void> run_ls(const Arguments& arguments);
 Outcome<void> run_cat(const Arguments& arguments);
 Outcome<void> run_export(const Arguments& arguments);
 Outcome<void> run_check(const Arguments& arguments);
+Outcome<void> run_key_list(const Arguments& arguments);
+Outcome<void> run_key_add(const Arguments& arguments);
+Outcome<void> run_key_remove(const Arguments& arguments);
+Outcome<void> run_key_change(const Arguments& arguments);
+Outcome<void> run_key_forget(const Arguments& arguments);
 
 }  // namespace coffer::cli

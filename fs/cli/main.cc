@@ -16,8 +16,20 @@ namespace {
 Outcome<int> dispatch(const Arguments& arguments) {
   using Command = Outcome<void> (*)(const Arguments&);
   static const std::map<std::string, Command> kCommands = {
-      {"init", run_init}, {"unmount", run_unmount}, {"sync", run_sync},   {"status", run_status},       {"ls", run_ls},
-      {"cat", run_cat},   {"export", run_export},   {"check", run_check}, {"conflicts", run_conflicts},
+      {"init", run_init},
+      {"unmount", run_unmount},
+      {"sync", run_sync},
+      {"status", run_status},
+      {"ls", run_ls},
+      {"cat", run_cat},
+      {"export", run_export},
+      {"check", run_check},
+      {"key list", run_key_list},
+      {"key add", run_key_add},
+      {"key remove", run_key_remove},
+      {"key change", run_key_change},
+      {"key forget", run_key_forget},
+      {"conflicts", run_conflicts},
   };
   if (arguments.command == "mount") return run_mount(arguments);
   auto command = kCommands.find(arguments.command);

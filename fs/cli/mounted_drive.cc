@@ -287,13 +287,19 @@ void MountedDrive::refresh_slots(std::stop_token stop) {
   do {
     auto head = read_volume_head(store);
     if (!head) continue;
-    if (head->volume != directory.volume()) {
+    if (head->volume != directory.volume() || head->signing_public != drive_.volume->secrets.signing_public) {
       note_problem("the store now holds another volume", "Unmount, and check the store's address.");
       return;
     }
     auto slots = read_slots(store);
-    if (!slots) continue;
-    if (auto kept = directory.keep(*head, *slots); !kept) log_line(LogLevel::kWarning, kept.error().what);
+    auto kept = directory.kept();
+    if (!slots || !kept) continue;
+    const std::vector<Bytes> known = *kept ? join_slots(*head, *slots, (*kept)->slots) : *slots;
+    if (auto done = directory.keep(*head, known); !done) log_line(LogLevel::kWarning, done.error().what);
+    auto back = put_back_slots(store, *head, known, *slots);
+    if (back && *back > 0)
+      log_line(LogLevel::kWarning,
+               format_count(*back, "object", "objects") + " of the volume's keys had gone from the store; put back");
     return;
   } while (sleep_for(stop, kSlotsRetry));
 }

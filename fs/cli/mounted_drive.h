@@ -67,7 +67,7 @@ class MountedDrive : public ControlActions {
   void finish();
   void on_signal();
   void watch_signals(std::stop_token stop, SignalFd& signals);
-  // Replaces the kept copies of the key slots by the store's, once it can be reached.
+  // Brings the kept copies of the key slots and what the store shows together, once it can be reached.
   void refresh_slots(std::stop_token stop);
   void note_problem(std::string what, std::string todo);
 

@@ -41,6 +41,8 @@ void add_common_options(CLI::App& app, VolumeSettings& s) {
               "init: write the recovery key to FILE; else: unlock with the one in FILE");
   add_setting(app, s, "--endpoint", "endpoint", "URL", "s3: https://HOST[:PORT] of the server");
   add_setting(app, s, "--region", "region", "NAME", "s3: the region");
+  add_setting(app, s, "--keep-key", "keep_key", "WHERE",
+              "mount: keep the unlocked key in the kernel's keyring, or in the secret-service");
   add_switch(app, s, "--path-style", "path_style", "s3: the bucket is in the path, not in the host name");
   add_setting(app, s, "--ca-file", "ca_file", "PEM", "trust these authorities instead of the system's");
   add_switch(app, s, "--plaintext-loopback", "plaintext_loopback", "allow http and webdav to 127.0.0.1 (for tests)");
@@ -57,7 +59,36 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::ve
   return command;
 }
 
-const char* const kNotThereYet[] = {"key", "device", "snapshot", "history", "restore", "gc", "doctor"};
+const char* const kNotThereYet[] = {"device", "snapshot", "history", "restore", "gc", "doctor"};
+
+void add_key_commands(CLI::App& app, Arguments& arguments) {
+  KeyArguments& k = arguments.key;
+  CLI::App* key = app.add_subcommand("key", "passphrases and recovery keys of a volume")->fallthrough();
+  key->require_subcommand(1);
+  auto command = [&](const char* name, const char* help, const char* operand_names, int most) {
+    return add_command(*key, name, help, arguments.operands, operand_names, most, most);
+  };
+  auto new_secret = [&k](CLI::App* c) {
+    c->add_option("--new-passphrase-file", k.new_passphrase_file, "read the new passphrase from FILE")
+        ->type_name("FILE");
+    c->add_option("--new-passphrase-command", k.new_passphrase_command, "read it from what CMD prints")
+        ->type_name("CMD");
+    c->add_option("--new-recovery-key-file", k.new_recovery_key_file, "write the new recovery key to FILE")
+        ->type_name("FILE");
+    c->add_option("--label", k.label, "what it is called in coffer key list")->type_name("TEXT");
+    c->add_flag("--weak-passphrase", k.weak_passphrase, "take a passphrase that is easy to guess");
+  };
+  command("list", "what opens the volume", "STORE|NAME", 1);
+  CLI::App* add = command("add", "add a passphrase, or a recovery key", "STORE|NAME", 1);
+  add->add_flag("--recovery-key", k.recovery_key, "add a recovery key");
+  new_secret(add);
+  command("remove", "remove one; ID as coffer key list shows it", "STORE|NAME ID", 2);
+  CLI::App* change = add_command(*key, "change", "replace one: the one that opens the volume now, or ID",
+                                 arguments.operands, "STORE|NAME [ID]", 1, 2);
+  new_secret(change);
+  command("forget", "remove what mount --keep-key has kept", "STORE|NAME", 1);
+  command("rotate", "not there yet", "STORE|NAME", 1);
+}
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
@@ -117,6 +148,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   CLI::App* init = add_command(app, "init", "make a volume in STORE", operands, "STORE", 1, 1);
   init->add_flag("--no-recovery-key", arguments.no_recovery_key,
                  "make none: whoever forgets the passphrase has lost the volume");
+  init->add_flag("--weak-passphrase", arguments.key.weak_passphrase, "take a passphrase that is easy to guess");
   CLI::App* mount = add_command(app, "mount", "mount a volume on DIR", operands, "STORE|NAME [DIR]", 1, 2);
   mount->add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   std::vector<std::string> mount_options;
@@ -147,6 +179,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   add_command(app, "cat", "print a file without mounting", operands, "STORE|NAME PATH", 2, 2);
   add_command(app, "export", "copy a tree out without mounting", operands, "STORE|NAME PATH DEST", 3, 3);
   add_command(app, "check", "verify everything in STORE", operands, "STORE|NAME", 1, 1);
+  add_key_commands(app, arguments);
   for (const char* name : kNotThereYet)
     app.add_subcommand(name, "")->group("Not there yet")->allow_extras()->prefix_command();
 
@@ -157,7 +190,9 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   } catch (const CLI::ParseError& e) {
     return Finished{report(Failure(Exit::kUsage, e.what(), "coffer --help lists the commands and options."))};
   }
-  arguments.command = app.get_subcommands().front()->get_name();
+  const CLI::App* chosen = app.get_subcommands().front();
+  arguments.command = chosen->get_name();
+  if (arguments.command == "key") arguments.command += " " + chosen->get_subcommands().front()->get_name();
   for (const std::string& o : mount_options)
     arguments.settings.mount_options += (arguments.settings.mount_options.empty() ? "" : ",") + o;
   if (arguments.command == "mount" && operands.size() == 2) arguments.settings.directory = operands[1];

@@ -13,18 +13,28 @@ namespace coffer::cli {
 // Which version of a conflict stays: of the original's name, the copy, this device's, the other's, or both.
 enum class Keep { kOriginal, kCopy, kMine, kOthers, kBoth };
 
+// Of coffer key, and some of init.
+struct KeyArguments {
+  std::string label;
+  bool recovery_key = false;                                // add: a recovery key, no passphrase
+  std::string new_passphrase_file, new_passphrase_command;  // add, change
+  std::string new_recovery_key_file;                        // add, change
+  bool weak_passphrase = false;                             // init, add, change: take any
+};
+
 struct Arguments {
-  std::string command;                // "init", "mount", ...; one of commands.h
+  std::string command;                // "init", "mount", "key list", ...; one of commands.h
   std::vector<std::string> operands;  // STORE, NAME, DIR, PATH..., as the command takes them
   VolumeSettings settings;            // what the options said
-  bool json = false;                  // status, ls, conflicts
-  bool watch = false;                 // status
-  bool now = false, lazy = false;     // unmount
-  bool foreground = false;            // mount
-  bool no_recovery_key = false;       // init
-  bool quiet = false;                 // no progress
-  std::optional<Keep> keep;           // conflicts
-  bool all = false;                   // conflicts
+  KeyArguments key;
+  bool json = false;               // status, ls, conflicts, key list
+  bool watch = false;              // status
+  bool now = false, lazy = false;  // unmount
+  bool foreground = false;         // mount
+  bool no_recovery_key = false;    // init
+  bool quiet = false;              // no progress
+  std::optional<Keep> keep;        // conflicts
+  bool all = false;                // conflicts
 };
 
 // There is nothing to run: help or version was asked for, or the command line makes no sense. The text is printed.

@@ -10,7 +10,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 
+#include "fs/cli/passphrase_strength.h"
 #include "fs/cli/signals.h"
 
 namespace coffer::cli {
@@ -46,6 +49,14 @@ class EchoOff {
 
 void say(const Fd& terminal, const std::string& text) {
   [[maybe_unused]] ssize_t n = ::write(terminal.get(), text.data(), text.size());
+}
+
+// The file of the credential that a systemd unit may have been given for us (systemd.exec(5)); "" when there is none.
+std::string systemd_credential() {
+  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+  if (directory == nullptr || *directory != '/') return "";
+  std::string path = std::string(directory) + "/coffer.passphrase";
+  return ::access(path.c_str(), F_OK) == 0 ? path : "";
 }
 
 }  // namespace
@@ -99,14 +110,15 @@ Outcome<Secret> secret_from_command(const std::string& command) {
   return secret;
 }
 
-Outcome<Secret> ask_secret(const std::string& prompt) {
+Outcome<Secret> ask_secret(const std::string& prompt, Echo echo) {
   auto opened = open_file("/dev/tty", O_RDWR | O_NOCTTY);
   if (!opened)
     return give_up(Exit::kUsage, "there is no terminal to ask for the passphrase",
                    "Give --passphrase-file or --passphrase-command.");
   Fd terminal = std::move(*opened);
   SignalFd signals;
-  EchoOff echo_off(terminal);
+  std::optional<EchoOff> echo_off;
+  if (echo == Echo::kOff) echo_off.emplace(terminal);
   say(terminal, prompt);
   Secret line(4096);  // a terminal in canonical mode gives no longer lines
   for (;;) {
@@ -119,29 +131,49 @@ Outcome<Secret> ask_secret(const std::string& prompt) {
     if (wait[0].revents == 0) continue;
     ssize_t n = ::read(terminal.get(), line.data().data(), line.size());
     if (n < 0 && errno == EINTR) continue;
-    say(terminal, "\n");
+    if (echo == Echo::kOff) say(terminal, "\n");
     if (n <= 0) return give_up(Exit::kUsage, "no passphrase was typed");
     return without_newline(line, static_cast<size_t>(n));
   }
 }
 
-Outcome<Secret> get_passphrase(const VolumeSettings& settings, bool twice) {
+Outcome<Secret> get_passphrase(const VolumeSettings& settings) {
   Secret passphrase;
   if (!settings.passphrase_file.empty()) {
     TRY(passphrase, secret_from_file(settings.passphrase_file));
   } else if (!settings.passphrase_command.empty()) {
     TRY(passphrase, secret_from_command(settings.passphrase_command));
+  } else if (std::string credential = systemd_credential(); !credential.empty()) {
+    TRY(passphrase, secret_from_file(credential));
   } else {
-    for (;;) {
-      TRY(passphrase, ask_secret(twice ? "New passphrase: " : "Passphrase: "));
-      if (!twice || passphrase.empty()) break;
-      TRY(Secret again, ask_secret("Once more: "));
-      if (passphrase.equal(again)) break;
-      std::fputs("The two differ. Again, please.\n", stderr);
-    }
+    TRY(passphrase, ask_secret("Passphrase: "));
   }
   if (passphrase.empty()) return give_up(Exit::kUsage, "the passphrase is empty");
   return passphrase;
+}
+
+Outcome<Secret> get_new_passphrase(const std::string& file, const std::string& command, bool weak) {
+  if (!file.empty() || !command.empty()) {
+    TRY(Secret passphrase, file.empty() ? secret_from_command(command) : secret_from_file(file));
+    if (passphrase.empty()) return give_up(Exit::kUsage, "the passphrase is empty");
+    if (weak) return passphrase;
+    auto strong = check_new_passphrase(passphrase);
+    if (strong) return passphrase;
+    return give_up(strong.error().exit, strong.error().what,
+                   strong.error().todo + " --weak-passphrase takes it all the same.");
+  }
+  for (;;) {
+    TRY(Secret passphrase, ask_secret("New passphrase: "));
+    if (passphrase.empty()) return give_up(Exit::kUsage, "the passphrase is empty");
+    auto strong = weak ? Outcome<void>() : check_new_passphrase(passphrase);
+    if (!strong) {
+      report(strong.error());
+      continue;
+    }
+    TRY(Secret again, ask_secret("Once more: "));
+    if (passphrase.equal(again)) return passphrase;
+    std::fputs("The two differ. Again, please.\n", stderr);
+  }
 }
 
 }  // namespace coffer::cli

@@ -19,11 +19,15 @@ Outcome<Secret> read_secret(const Fd& fd, const std::string& what);
 Outcome<Secret> secret_from_file(const std::string& path);
 // What `command` prints, run by sh; its stderr and stdin stay ours. Fails when the command fails.
 Outcome<Secret> secret_from_command(const std::string& command);
-// Asks on the terminal, without echo. kUsage when there is none, kCutShort on Ctrl-C.
-Outcome<Secret> ask_secret(const std::string& prompt);
+// Asks on the terminal. kUsage when there is none, kCutShort on Ctrl-C.
+enum class Echo { kOff, kOn };
+Outcome<Secret> ask_secret(const std::string& prompt, Echo echo = Echo::kOff);
 
-// The passphrase, by the first that is set: file, command, terminal. `twice`: at the terminal, asks again until both
-// agree. Never empty.
-Outcome<Secret> get_passphrase(const VolumeSettings& settings, bool twice);
+// The passphrase, by the first that is set: file, command, the systemd credential coffer.passphrase, terminal. Never
+// empty.
+Outcome<Secret> get_passphrase(const VolumeSettings& settings);
+// A new one: file, command, or twice from the terminal, where it is asked for again while it is too easy to guess
+// (passphrase_strength.h). `weak`: take any.
+Outcome<Secret> get_new_passphrase(const std::string& file, const std::string& command, bool weak);
 
 }  // namespace coffer::cli

@@ -29,6 +29,7 @@ constexpr TextField kTextFields[] = {
     {"passphrase_file", &VolumeSettings::passphrase_file},
     {"passphrase_command", &VolumeSettings::passphrase_command},
     {"recovery_key_file", &VolumeSettings::recovery_key_file},
+    {"keep_key", &VolumeSettings::keep_key},
     {"directory", &VolumeSettings::directory},
     {"mount_options", &VolumeSettings::mount_options},
 };
@@ -47,7 +48,7 @@ constexpr SizeField kSizeFields[] = {
 constexpr const char* kEnvironment[] = {
     "endpoint",           "region",     "ca_file",      "state_dir",      "device_name",        "passphrase_file",
     "passphrase_command", "path_style", "upload_limit", "download_limit", "plaintext_loopback", "cache_size",
-    "free_space",
+    "free_space",         "keep_key",
 };
 
 bool is_passphrase_source(const std::string& name) {
@@ -71,6 +72,8 @@ void VolumeSettings::fill_from(const VolumeSettings& weaker) {
 Outcome<bool> set_field(VolumeSettings& settings, const std::string& name, const std::string& value) {
   for (const TextField& f : kTextFields) {
     if (name != f.name) continue;
+    if (f.field == &VolumeSettings::keep_key && !value.empty() && value != "keyring" && value != "secret-service")
+      return give_up(Exit::kUsage, name + ": '" + value + "' is neither keyring nor secret-service");
     settings.*f.field = value;
     return true;
   }

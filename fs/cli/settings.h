@@ -18,6 +18,7 @@ struct VolumeSettings {
   std::string endpoint, region, ca_file;
   std::string state_dir, device_name;
   std::string passphrase_file, passphrase_command, recovery_key_file;
+  std::string keep_key;  // "keyring" or "secret-service": where the unlocked key is kept between mounts
   std::optional<bool> path_style, plaintext_loopback;
   std::optional<uint64_t> upload_limit, download_limit;  // bytes per second
   std::optional<uint64_t> cache_size, free_space;        // bytes; at least kLeastCache, 0: no limit

@@ -119,12 +119,58 @@ Outcome<void> remember_volume(const std::string& root, const std::string& canoni
   return {};
 }
 
+Outcome<std::optional<KeptSlots>> kept_slots(const std::string& root, const VolumeId& volume) {
+  const std::string path = directory_of(root, volume);
+  TRY(auto head, read_optional(path + "/head", 4096));
+  if (!head) return std::nullopt;
+  KeptSlots kept;
+  auto decoded = decode_volume_head(*head);
+  if (!decoded) return give_up(Failure(decoded.error()).in(path + "/head"));
+  kept.head = *decoded;
+  if (kept.head.volume != volume)
+    return give_up(Exit::kDamaged, path + " belongs to another volume (" + kept.head.volume.str() + ")",
+                   "Move it away; coffer makes a new one.");
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path + "/slots").c_str()), ::closedir);
+  if (!dir) return give_up(Failure(errno_error(path + "/slots", errno)));
+  while (const dirent* entry = ::readdir(dir.get())) {
+    std::string name = entry->d_name;
+    if (name.starts_with('.') || name.ends_with(".new")) continue;
+    TRY(auto slot, read_optional(path + "/slots/" + name, kMaxSlotSize));
+    if (slot) kept.slots.push_back(std::move(*slot));
+  }
+  if (kept.slots.empty()) return std::nullopt;
+  return kept;
+}
+
+Outcome<void> keep_slots(const std::string& root, const VolumeHead& head, const std::vector<Bytes>& slots) {
+  const std::string path = directory_of(root, head.volume);
+  std::vector<std::string> names;
+  for (const Bytes& slot : slots) {
+    names.push_back(blake2b(slot).str());
+    std::string file = path + "/slots/" + names.back();
+    if (::access(file.c_str(), F_OK) != 0) TRYV(write_file_durably(file, slot));
+  }
+  Bytes encoded = encode(head);
+  TRY(auto before, read_optional(path + "/head", 4096));
+  if (before != encoded) TRYV(write_file_durably(path + "/head", encoded));
+  // Only now do slots go that the store no longer has: whatever happens, one whole set is here.
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path + "/slots").c_str()), ::closedir);
+  if (!dir) return give_up(Failure(errno_error(path + "/slots", errno)));
+  while (const dirent* entry = ::readdir(dir.get())) {
+    std::string name = entry->d_name;
+    if (name.starts_with('.') || std::find(names.begin(), names.end(), name) != names.end()) continue;
+    ::unlink((path + "/slots/" + name).c_str());
+  }
+  return {};
+}
+
 bool VolumeDirectory::exists(const std::string& root, const VolumeId& volume) {
   return ::access((directory_of(root, volume) + "/salt").c_str(), F_OK) == 0;
 }
 
 Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const VolumeId& volume) {
   VolumeDirectory d;
+  d.root_ = root;
   d.path_ = directory_of(root, volume);
   d.volume_ = volume;
   TRYV(make_directory(d.path_ + "/slots"));
@@ -147,49 +193,6 @@ Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const Vo
   d.salt_ = std::move(*salt);
   TRYV(make_directory(d.replica_path()));
   return d;
-}
-
-Outcome<std::optional<VolumeDirectory::Kept>> VolumeDirectory::kept() const {
-  TRY(auto head, read_optional(path_ + "/head", 4096));
-  if (!head) return std::nullopt;
-  Kept kept;
-  auto decoded = decode_volume_head(*head);
-  if (!decoded) return give_up(Failure(decoded.error()).in(path_ + "/head"));
-  kept.head = *decoded;
-  if (kept.head.volume != volume_)
-    return give_up(Exit::kDamaged, path_ + " belongs to another volume (" + kept.head.volume.str() + ")",
-                   "Move it away; coffer makes a new one.");
-  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path_ + "/slots").c_str()), ::closedir);
-  if (!dir) return give_up(Failure(errno_error(path_ + "/slots", errno)));
-  while (const dirent* entry = ::readdir(dir.get())) {
-    std::string name = entry->d_name;
-    if (name.starts_with('.') || name.ends_with(".new")) continue;
-    TRY(auto slot, read_optional(path_ + "/slots/" + name, kMaxSlotSize));
-    if (slot) kept.slots.push_back(std::move(*slot));
-  }
-  if (kept.slots.empty()) return std::nullopt;
-  return kept;
-}
-
-Outcome<void> VolumeDirectory::keep(const VolumeHead& head, const std::vector<Bytes>& slots) {
-  std::vector<std::string> names;
-  for (const Bytes& slot : slots) {
-    names.push_back(blake2b(slot).str());
-    std::string path = path_ + "/slots/" + names.back();
-    if (::access(path.c_str(), F_OK) != 0) TRYV(write_file_durably(path, slot));
-  }
-  Bytes encoded = encode(head);
-  TRY(auto before, read_optional(path_ + "/head", 4096));
-  if (before != encoded) TRYV(write_file_durably(path_ + "/head", encoded));
-  // Only now do slots go that the store no longer has: whatever happens, one whole set is here.
-  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path_ + "/slots").c_str()), ::closedir);
-  if (!dir) return give_up(Failure(errno_error(path_ + "/slots", errno)));
-  while (const dirent* entry = ::readdir(dir.get())) {
-    std::string name = entry->d_name;
-    if (name.starts_with('.') || std::find(names.begin(), names.end(), name) != names.end()) continue;
-    ::unlink((path_ + "/slots/" + name).c_str());
-  }
-  return {};
 }
 
 Outcome<std::optional<Bytes>> VolumeDirectory::identity() const { return read_optional(path_ + "/identity", 64 << 10); }

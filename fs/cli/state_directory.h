@@ -2,11 +2,13 @@
 //
 //   STATE/stores/HASH                  the volume id (hex) that was last seen at the store whose canonical URL has this
 //                                      BLAKE2b-256, so that a mount works offline
-//   STATE/VOLUME/lock                  held by the one process that owns the replica: "PID" and, while mounted, the
-//   place STATE/VOLUME/version               of this layout, decimal STATE/VOLUME/salt                  32 random
-//   bytes: LocalKeys STATE/VOLUME/head, slots/ID        copies of the store's objects STATE/VOLUME/identity who this
-//   device is, sealed STATE/VOLUME/replica/              fs/replica STATE/VOLUME/control, log, log.1   control socket
-//   and the daemon's messages
+//   STATE/VOLUME/lock                  held by the one process that owns the replica: "PID" and, while mounted, the place
+//   STATE/VOLUME/version               of this layout, decimal
+//   STATE/VOLUME/salt                  32 random bytes: LocalKeys
+//   STATE/VOLUME/head, slots/HASH      copies of the store's head, key slots and removals of such
+//   STATE/VOLUME/identity              who this device is, sealed
+//   STATE/VOLUME/replica/              fs/replica
+//   STATE/VOLUME/control, log, log.1   control socket and the daemon's messages
 #pragma once
 
 #include <optional>
@@ -29,6 +31,17 @@ std::string state_root(const std::string& asked);
 std::optional<VolumeId> remembered_volume(const std::string& root, const std::string& canonical_store);
 Outcome<void> remember_volume(const std::string& root, const std::string& canonical_store, const VolumeId& volume);
 
+// Copies of a volume's head and of its key slots and their removals, mixed.
+struct KeptSlots {
+  VolumeHead head;
+  std::vector<Bytes> slots;
+};
+// What keep_slots() kept in the volume's directory; nullopt when that is nothing whole. These two take no lock: files are
+// whole, and whoever meets others' work in between will have it right the next time.
+Outcome<std::optional<KeptSlots>> kept_slots(const std::string& root, const VolumeId& volume);
+// Replaces the copies when they differ. Durable. The directory must exist.
+Outcome<void> keep_slots(const std::string& root, const VolumeHead& head, const std::vector<Bytes>& slots);
+
 // One volume's part of the state directory, locked for this process. Moves; the lock goes with it.
 class VolumeDirectory {
  public:
@@ -42,14 +55,8 @@ class VolumeDirectory {
   const Bytes& salt() const { return salt_; }
   const VolumeId& volume() const { return volume_; }
 
-  struct Kept {
-    VolumeHead head;
-    std::vector<Bytes> slots;
-  };
-  // What keep() kept; nullopt when that is nothing whole.
-  Outcome<std::optional<Kept>> kept() const;
-  // Replaces the copies when they differ. Durable.
-  Outcome<void> keep(const VolumeHead& head, const std::vector<Bytes>& slots);
+  Outcome<std::optional<KeptSlots>> kept() const { return kept_slots(root_, volume_); }
+  Outcome<void> keep(const VolumeHead& head, const std::vector<Bytes>& slots) { return keep_slots(root_, head, slots); }
 
   Outcome<std::optional<Bytes>> identity() const;
   Outcome<void> put_identity(BytesView sealed);
@@ -60,7 +67,7 @@ class VolumeDirectory {
  private:
   VolumeDirectory() = default;
 
-  std::string path_;
+  std::string root_, path_;
   VolumeId volume_;
   Bytes salt_;
   Fd lock_;

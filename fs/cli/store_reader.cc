@@ -32,11 +32,11 @@ Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop
   TRY(VolumeHead head, find_volume(store));
   TRY(auto slots, find_slots(store));
   TRY(Opener opener, Opener::get(target.settings));
-  TRY(VolumeSecrets secrets, opener.open(head, slots));
+  TRY(OpenedVolume opened, opener.open(head, slots));
   TRY(reader->directory_, make_temporary_directory());
   target.state_root = reader->directory_;
   TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
-  TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(secrets)));
+  TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(opened.secrets)));
   TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), {kCache, 0, 0}, stop));
   return reader;
 }

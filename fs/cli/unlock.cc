@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <cstdio>
+
+#include "crypto/kept_key.h"
+#include "fs/cli/key_keeper.h"
 #include "fs/cli/secret_input.h"
 #include "fs/cli/stoppable_store.h"
 
@@ -9,6 +13,27 @@ namespace coffer::cli {
 namespace {
 
 constexpr size_t kDeviceNameMax = 64;
+
+// The secrets that were kept outside, when they are there, and open what is here.
+std::optional<VolumeSecrets> secrets_from_keeper(KeyKeeper& keeper, const VolumeDirectory& directory,
+                                                 const KeptSlots& known) {
+  auto say = [&](const std::string& why) {
+    std::fprintf(stderr, "coffer: %s\n", why.c_str());
+    return std::nullopt;
+  };
+  auto text = keeper.find(directory.volume());
+  if (!text) return say(text.error().what);
+  if (!*text) return std::nullopt;
+  auto secrets = decode_kept_key((*text)->view());
+  auto identity = directory.identity();
+  if (!identity || !*identity) return std::nullopt;  // becoming a member takes more than is kept
+  if (!secrets || !secrets_are_current(known.head, known.slots, *secrets))
+    return say("the key in " + keeper.name() + " does not open this volume, or not any more; it is ignored");
+  LocalKeys local(secrets->epoch_keys.begin()->second, directory.salt());
+  if (secrets->epoch_keys.begin()->first != 1 || !open_identity(**identity, directory.volume(), local))
+    return say("the key in " + keeper.name() + " is not of this state directory; it is ignored");
+  return std::move(*secrets);
+}
 
 }  // namespace
 
@@ -23,19 +48,19 @@ Outcome<Opener> Opener::get(const VolumeSettings& settings) {
     opener.recovery_.emplace(std::move(*key));
     return opener;
   }
-  TRY(Secret passphrase, get_passphrase(settings, false));
+  TRY(Secret passphrase, get_passphrase(settings));
   opener.passphrase_.emplace(std::move(passphrase));
   return opener;
 }
 
-Outcome<VolumeSecrets> Opener::open(const VolumeHead& head, const std::vector<Bytes>& slots) const {
-  auto secrets = passphrase_ ? unlock(head, slots, *passphrase_) : unlock(head, slots, *recovery_);
-  if (secrets) return std::move(*secrets);
-  if (secrets.error().code() == Code::kDenied)
+Outcome<OpenedVolume> Opener::open(const VolumeHead& head, const std::vector<Bytes>& slots) const {
+  auto opened = passphrase_ ? open_volume(head, slots, *passphrase_) : open_volume(head, slots, *recovery_);
+  if (opened) return std::move(*opened);
+  if (opened.error().code() == Code::kDenied)
     return give_up(Exit::kWrongPassphrase,
                    passphrase_ ? "wrong passphrase" : "this recovery key does not open the volume",
                    passphrase_ ? "Try again; whoever kept the recovery key can use --recovery-key-file." : "");
-  return give_up(Failure(secrets.error()).in("unlock"));
+  return give_up(Failure(opened.error()).in("unlock"));
 }
 
 Outcome<VolumeHead> find_volume(ObjectStore& store) {
@@ -109,7 +134,7 @@ Outcome<UnlockedVolume> unlock_volume(const Target& target, ObjectStore& remote,
   bool from_kept = kept.has_value() && !head;
   if (from_kept) {
     head = kept->head;
-    slots = std::move(kept->slots);
+    slots = kept->slots;
   } else {
     if (!head) {
       TRY(head, find_volume(store));
@@ -118,21 +143,38 @@ Outcome<UnlockedVolume> unlock_volume(const Target& target, ObjectStore& remote,
       return give_up(Exit::kNotAVolume, store.describe() + " now holds another volume than before",
                      "If that is meant, use another --state-dir for it.");
     TRY(slots, find_slots(store));
+    if (kept) slots = join_slots(*head, slots, kept->slots);
   }
-  TRY(Opener opener, Opener::get(target.settings));
-  auto secrets = opener.open(*head, slots);
-  if (!secrets && secrets.error().exit == Exit::kWrongPassphrase && from_kept) {
-    // The passphrase may have been changed elsewhere since the copies were made.
-    auto newer = read_slots(store);
-    if (!newer || *newer == slots) return give_up(secrets.error());
-    slots = std::move(*newer);
-    secrets = opener.open(*head, slots);
-    from_kept = false;
+  const VolumeSettings& settings = target.settings;
+  std::unique_ptr<KeyKeeper> keeper;
+  if (!settings.keep_key.empty() && settings.recovery_key_file.empty()) keeper = make_key_keeper(settings.keep_key);
+  std::optional<VolumeSecrets> secrets;
+  if (keeper && from_kept) secrets = secrets_from_keeper(*keeper, directory, *kept);
+  if (secrets) keeper.reset();  // it has them
+  if (!secrets) {
+    TRY(Opener opener, Opener::get(settings));
+    auto opened = opener.open(*head, slots);
+    if (!opened && opened.error().exit == Exit::kWrongPassphrase && from_kept) {
+      // The passphrase may have been changed elsewhere since the copies were made.
+      auto shown = read_slots(store);
+      if (!shown) return give_up(opened.error());
+      slots = join_slots(*head, *shown, slots);
+      opened = opener.open(*head, slots);
+      from_kept = false;
+    }
+    if (!opened) return give_up(opened.error());
+    secrets = std::move(opened->secrets);
   }
-  if (!secrets) return give_up(secrets.error());
   if (!from_kept) TRYV(directory.keep(*head, slots));
+  Secret to_keep = keeper ? encode_kept_key(*secrets) : Secret();
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(*secrets)));
   TRYV(remember_volume(target.state_root, target.canonical, *known));
+  if (keeper) {
+    auto done = keeper->keep(*known, to_keep);
+    if (!done)
+      std::fprintf(stderr, "coffer: warning: the key is not kept: %s\n        %s\n", done.error().what.c_str(),
+                   done.error().todo.c_str());
+  }
   volume.from_kept = from_kept;
   return volume;
 }

@@ -10,6 +10,7 @@
 #include "fs/cli/failure.h"
 #include "fs/cli/state_directory.h"
 #include "fs/cli/target.h"
+#include "fs/sync/key_slots.h"
 #include "fs/sync/volume.h"
 
 namespace coffer::cli {
@@ -20,7 +21,7 @@ class Opener {
   // Reads the recovery key when one is named, else the passphrase from file or command; else asks.
   static Outcome<Opener> get(const VolumeSettings& settings);
   // kWrongPassphrase when no slot opens.
-  Outcome<VolumeSecrets> open(const VolumeHead& head, const std::vector<Bytes>& slots) const;
+  Outcome<OpenedVolume> open(const VolumeHead& head, const std::vector<Bytes>& slots) const;
 
  private:
   std::optional<Secret> passphrase_;
@@ -29,7 +30,7 @@ class Opener {
 
 // kNotAVolume where there is none.
 Outcome<VolumeHead> find_volume(ObjectStore& store);
-Outcome<std::vector<Bytes>> find_slots(ObjectStore& store);
+Outcome<std::vector<Bytes>> find_slots(ObjectStore& store);  // and their removals
 
 struct UnlockedVolume {
   VolumeDirectory directory;

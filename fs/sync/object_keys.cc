@@ -9,6 +9,7 @@ namespace coffer {
 namespace {
 
 constexpr char kCheckpoint[] = "checkpoint-";
+constexpr char kRemoved[] = ".removed";
 
 std::string number_and_tag(const RecordName& name) {
   char text[40];
@@ -88,5 +89,18 @@ std::string pack_key(const ObjectId& pack) {
 }
 
 std::string slot_key(const ObjectId& slot) { return kSlotPrefix + slot.str(); }
+std::string slot_removal_key(const ObjectId& slot) { return slot_key(slot) + kRemoved; }
+
+std::optional<SlotName> parse_slot_key(std::string_view key) {
+  if (!key.starts_with(kSlotPrefix)) return std::nullopt;
+  key.remove_prefix(std::string_view(kSlotPrefix).size());
+  SlotName name;
+  name.removal = key.ends_with(kRemoved);
+  if (name.removal) key.remove_suffix(std::string_view(kRemoved).size());
+  auto id = unhex(key);
+  if (key.size() != 2 * ObjectId::kSize || !is_lower_hex(key) || !id) return std::nullopt;
+  name.slot = ObjectId::from(*id);
+  return name;
+}
 
 }  // namespace coffer

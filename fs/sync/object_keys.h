@@ -3,6 +3,7 @@
 //
 //   coffer                                       the head (volume.h)
 //   slot/<slot id, 32 hex>                       key slots
+//   slot/<slot id, 32 hex>.removed               that a key slot counts no more
 //   log/<log, 32 hex>/<n>-<tag, 16 hex>          record n of a log, n in decimal from 1; the tag is random
 //   head/<log, 32 hex>-<n>-<tag, 16 hex>         a hint without content: that record exists. One LIST of head/ tells the
 //                                                newest record of every log, with its key. Written after the record, the
@@ -54,5 +55,14 @@ std::optional<RecordName> parse_hint_key(std::string_view key);
 std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key);
 std::string pack_key(const ObjectId& pack);  // or segment, or root
 std::string slot_key(const ObjectId& slot);
+std::string slot_removal_key(const ObjectId& slot);
+// The slot whose object, or whose removal, is called so.
+struct SlotName {
+  ObjectId slot;
+  bool removal = false;
+
+  auto operator<=>(const SlotName&) const = default;
+};
+std::optional<SlotName> parse_slot_key(std::string_view key);
 
 }  // namespace coffer

@@ -13,41 +13,10 @@ namespace {
 
 constexpr std::array<uint8_t, 8> kMagic = {'c', 'o', 'f', 'f', 'e', 'r', 0, 0};
 constexpr size_t kHeadSize = 8 + 2 + VolumeId::kSize + PublicKey::kSize;
-// What is planted there by somebody else could otherwise cost a KDF run for each.
-constexpr size_t kMaxSlots = 64;
 constexpr uint8_t kIdentityVersion = 1;
 
 Bytes identity_data(const VolumeId& volume) {
   return associated_data(Sealed::kLocalSecret, volume, 0, ObjectId{}.view(), 0, as_bytes("identity"));
-}
-
-// Opens the first slot of `kind` that `open` opens and that is of this volume.
-template <typename Open>
-Result<VolumeSecrets> unlock_with(const VolumeHead& head, const std::vector<Bytes>& slots, SlotKind kind,
-                                  const std::string& denied, Open&& open) {
-  std::optional<Error> trouble;
-  bool any = false;
-  for (const Bytes& slot : slots) {
-    auto header = parse_slot_header(slot);
-    if (!header) {
-      trouble = header.error();
-      continue;
-    }
-    if (header->kind != kind) continue;
-    any = true;
-    Result<VolumeSecrets> secrets = open(slot);
-    if (secrets) {
-      if (secrets->volume == head.volume && secrets->signing_public == head.signing_public) return secrets;
-      trouble = Error(Code::kCorrupt,
-                      "a key slot belongs to another volume than the object 'coffer' says: one of the "
-                      "two was replaced in the store");
-    } else if (secrets.error().code() != Code::kDenied) {
-      trouble = secrets.error();
-    }
-  }
-  if (trouble) return fail(*trouble);
-  if (!any) return fail(Code::kDenied, "the volume has no key slot of this kind");
-  return fail(Code::kDenied, denied);
 }
 
 }  // namespace
@@ -86,7 +55,7 @@ Result<VolumeHead> decode_volume_head(BytesView object) {
 }
 
 Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase, const RecoveryKey* recovery,
-                                    KdfCost cost) {
+                                    KdfCost cost, const SlotNote& note) {
   auto there = store.get(kVolumeKey, kHeadSize);
   if (there || there.error().code() == Code::kTooLarge)
     return fail(Code::kExists, store.describe() + " already holds a volume, or another program's object 'coffer'");
@@ -100,9 +69,9 @@ Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase
   secrets.signing_secret = std::move(signing);
 
   std::vector<Bytes> slots(1);
-  TRY(slots[0], make_passphrase_slot(secrets, passphrase, cost));
+  TRY(slots[0], make_passphrase_slot(secrets, passphrase, cost, note));
   if (recovery) {
-    TRY(Bytes slot, make_recovery_slot(secrets, *recovery));
+    TRY(Bytes slot, make_recovery_slot(secrets, *recovery, note));
     slots.push_back(std::move(slot));
   }
   for (const Bytes& slot : slots) {
@@ -126,34 +95,6 @@ Result<VolumeHead> read_volume_head(ObjectStore& store) {
   auto head = decode_volume_head(*object);
   if (!head) return fail(head.error().in(store.describe()));
   return head;
-}
-
-Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
-  TRY(std::vector<ObjectInfo> found, store.list(kSlotPrefix));
-  std::sort(found.begin(), found.end(), [](const ObjectInfo& a, const ObjectInfo& b) { return a.key < b.key; });
-  std::vector<Bytes> slots;
-  for (const ObjectInfo& info : found) {
-    if (slots.size() == kMaxSlots) break;
-    auto id = unhex(std::string_view(info.key).substr(sizeof kSlotPrefix - 1));
-    if (!id || id->size() != ObjectId::kSize || slot_key(ObjectId::from(*id)) != info.key) continue;
-    auto slot = store.get(info.key, kMaxSlotSize);
-    if (slot)
-      slots.push_back(std::move(*slot));
-    else if (slot.error().code() != Code::kNotFound && slot.error().code() != Code::kTooLarge)
-      return fail(slot.error());
-  }
-  if (slots.empty()) return fail(Code::kNotFound, store.describe() + " has no key slots: the volume cannot be opened");
-  return slots;
-}
-
-Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const Secret& passphrase) {
-  return unlock_with(head, slots, SlotKind::kPassphrase, "wrong passphrase",
-                     [&](const Bytes& slot) { return open_passphrase_slot(slot, passphrase); });
-}
-
-Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const RecoveryKey& recovery) {
-  return unlock_with(head, slots, SlotKind::kRecoveryKey, "the recovery key is not of this volume",
-                     [&](const Bytes& slot) { return open_recovery_slot(slot, recovery); });
 }
 
 Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name) {

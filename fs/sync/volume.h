@@ -1,4 +1,4 @@
-// A volume as it stands in a store: its immutable head object, its key slots, and this device's membership.
+// A volume as it stands in a store: its immutable head object, and this device's membership. Its key slots: key_slots.h.
 //
 // Object `coffer`: magic "coffer\0\0" 8 | format version u16 | volume id 16 | volume signing public key 32. It is not
 // secret; what binds it is that an opened slot holds the same volume id and signing key.
@@ -23,16 +23,12 @@ struct VolumeHead {
 Bytes encode(const VolumeHead&);
 Result<VolumeHead> decode_volume_head(BytesView);
 
-// Makes a volume in an empty prefix: the head object last, so that a crash leaves no half volume. kExists: there is one.
+// Makes a volume in an empty prefix: the head object last, so that a crash leaves no half volume. `note` is for its slots.
+// kExists: there is one.
 Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase, const RecoveryKey* recovery,
-                                    KdfCost cost);
+                                    KdfCost cost, const SlotNote& note = {});
 // kNotFound: nothing there ("not a coffer volume"); kTooNew; kCorrupt.
 Result<VolumeHead> read_volume_head(ObjectStore& store);
-// All slot objects of the volume. kNotFound when there is none.
-Result<std::vector<Bytes>> read_slots(ObjectStore& store);
-// Tries the slots of the fitting kind; kDenied when none opens. Checks volume id and signing key against `head`.
-Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const Secret& passphrase);
-Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& slots, const RecoveryKey& recovery);
 
 // Who this state directory is in the volume.
 struct DeviceIdentity {

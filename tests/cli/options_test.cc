@@ -74,8 +74,26 @@ TEST(Options, NonsenseEndsWithUsage) {
 }
 
 TEST(Options, WhatIsNotThereYetIsStillACommand) {
-  Arguments a = parsed({"coffer", "key", "list", "/store", "--whatever"});
-  EXPECT_EQ(a.command, "key");
+  Arguments a = parsed({"coffer", "device", "list", "/store", "--whatever"});
+  EXPECT_EQ(a.command, "device");
+  EXPECT_EQ(parsed({"coffer", "key", "rotate", "/store"}).command, "key rotate");
+}
+
+TEST(Options, KeyHasCommandsOfItsOwn) {
+  Arguments a = parsed({"coffer", "key", "add", "/store", "--label", "Anna's", "--new-passphrase-file", "/p",
+                        "--state-dir", "/s", "--weak-passphrase"});
+  EXPECT_EQ(a.command, "key add");
+  EXPECT_EQ(a.operands, std::vector<std::string>{"/store"});
+  EXPECT_EQ(a.key.label, "Anna's");
+  EXPECT_EQ(a.key.new_passphrase_file, "/p");
+  EXPECT_EQ(a.settings.state_dir, "/s");
+  EXPECT_TRUE(a.key.weak_passphrase);
+  EXPECT_TRUE(parsed({"coffer", "key", "list", "--json", "/store"}).json);
+  EXPECT_EQ(parsed({"coffer", "key", "change", "/store", "0a1b"}).operands.size(), 2u);
+  EXPECT_EQ(refused({"coffer", "key"}), 2);
+  EXPECT_EQ(refused({"coffer", "key", "/store"}), 2);
+  EXPECT_EQ(refused({"coffer", "key", "remove", "/store"}), 2);
+  EXPECT_EQ(refused({"coffer", "mount", "/a", "/b", "--keep-key", "nowhere"}), 2);
 }
 
 TEST(Options, HelpAndVersionSucceed) {

@@ -46,7 +46,7 @@ TEST(SecretInput, AnEmptyPassphraseIsRefused) {
   TemporaryDirectory dir;
   VolumeSettings settings;
   settings.passphrase_file = dir.write("p", "\n");
-  auto secret = get_passphrase(settings, false);
+  auto secret = get_passphrase(settings);
   ASSERT_FALSE(secret);
   EXPECT_EQ(secret.error().exit, Exit::kUsage);
 }

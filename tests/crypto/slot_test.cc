@@ -20,32 +20,41 @@ using testing::secret_of;
 
 constexpr KdfCost kSmall{8 * 1024, 1};
 constexpr size_t kHeaderSize = 179;
+constexpr size_t kStatementSize = 300;
 
 Secret golden_passphrase() { return secret_of("correct horse battery staple"); }
 RecoveryKey golden_recovery_key() { return RecoveryKey::parse(as_string(testing::vector("recovery.text"))).value(); }
 
+SlotNote golden_note() { return {"Anna's passphrase", {1'700'000'000'123'456'789}, "laptop"}; }
+
 Code code_of(const Result<VolumeSecrets>& r) { return r ? Code::kInternal : r.error().code(); }
 
 TEST(Slot, GoldenSlotsOpenForEver) {
-  auto by_passphrase = open_passphrase_slot(testing::vector("slot.passphrase"), golden_passphrase());
-  ASSERT_TRUE(by_passphrase) << by_passphrase.error().what();
-  expect_same(*by_passphrase, golden_secrets());
-  auto by_recovery = open_recovery_slot(testing::vector("slot.recovery"), golden_recovery_key());
-  ASSERT_TRUE(by_recovery) << by_recovery.error().what();
-  expect_same(*by_recovery, golden_secrets());
+  for (std::string version : {"slot", "slot2"}) {
+    auto by_passphrase = open_passphrase_slot(testing::vector(version + ".passphrase"), golden_passphrase());
+    ASSERT_TRUE(by_passphrase) << by_passphrase.error().what();
+    expect_same(*by_passphrase, golden_secrets());
+    auto by_recovery = open_recovery_slot(testing::vector(version + ".recovery"), golden_recovery_key());
+    ASSERT_TRUE(by_recovery) << by_recovery.error().what();
+    expect_same(*by_recovery, golden_secrets());
+  }
 }
 
 // Not a test: prints a line for tests/vectors/crypto.txt when asked for by name.
 TEST(Slot, DISABLED_PrintGoldenSlots) {
-  std::printf("slot.passphrase %s\n",
-              hex(make_passphrase_slot(golden_secrets(), golden_passphrase(), kSmall).value()).c_str());
-  std::printf("slot.recovery %s\n", hex(make_recovery_slot(golden_secrets(), golden_recovery_key()).value()).c_str());
+  std::printf("slot2.passphrase %s\n",
+              hex(make_passphrase_slot(golden_secrets(), golden_passphrase(), kSmall, golden_note()).value()).c_str());
+  std::printf("slot2.recovery %s\n",
+              hex(make_recovery_slot(golden_secrets(), golden_recovery_key(), golden_note()).value()).c_str());
+  const VolumeSecrets s = golden_secrets();
+  std::printf("slot.removal %s\n",
+              hex(make_slot_removal(s.volume, *s.signing_secret, testing::golden_object())).c_str());
 }
 
 TEST(Slot, RoundTrip) {
   auto slot = make_passphrase_slot(golden_secrets(), golden_passphrase(), kSmall);
   ASSERT_TRUE(slot) << slot.error().what();
-  EXPECT_EQ(slot->size(), kHeaderSize + kSealOverhead + 512);
+  EXPECT_EQ(slot->size(), kHeaderSize + kSealOverhead + 512 + kStatementSize);
   auto header = parse_slot_header(*slot);
   ASSERT_TRUE(header);
   EXPECT_EQ(header->kind, SlotKind::kPassphrase);
@@ -83,14 +92,14 @@ TEST(Slot, ManyEpochs) {
 // Whoever runs the store can put a slot there that opens: as many keys as fit must not be more than memory can be had for.
 TEST(Slot, ASlotOfTheLargestSizeOpens) {
   VolumeSecrets most = golden_secrets();
-  for (Epoch e = 3; e <= 1800; ++e) most.epoch_keys.emplace(e, Secret::random(32));
+  for (Epoch e = 3; e <= 1780; ++e) most.epoch_keys.emplace(e, Secret::random(32));
   auto slot = make_recovery_slot(most, golden_recovery_key());
   ASSERT_TRUE(slot) << slot.error().what();
   ASSERT_GT(slot->size(), kMaxSlotSize - 1024);
   auto opened = open_recovery_slot(*slot, golden_recovery_key());
   ASSERT_TRUE(opened) << opened.error().what();
   expect_same(*opened, most);
-  for (Epoch e = 1801; e <= 1830; ++e) most.epoch_keys.emplace(e, Secret::random(32));
+  for (Epoch e = 1781; e <= 1830; ++e) most.epoch_keys.emplace(e, Secret::random(32));
   EXPECT_EQ(make_recovery_slot(most, golden_recovery_key()).error().code(), Code::kTooLarge);
 }
 
@@ -187,7 +196,7 @@ TEST(Slot, OtherVersionsAndKinds) {
     b[at] = value;
     return b;
   };
-  EXPECT_EQ(parse_slot_header(with(8, 2)).error().code(), Code::kTooNew);
+  EXPECT_EQ(parse_slot_header(with(8, 3)).error().code(), Code::kTooNew);
   EXPECT_EQ(parse_slot_header(with(9, 1)).error().code(), Code::kTooNew);
   EXPECT_EQ(parse_slot_header(with(8, 0)).error().code(), Code::kCorrupt);
   EXPECT_EQ(parse_slot_header(with(0, 'C')).error().code(), Code::kCorrupt);
@@ -334,6 +343,113 @@ TEST(Slot, SignatureHoldsForItsHeaderOnly) {
   EXPECT_EQ(code_of(open_recovery_slot(replayed, golden_recovery_key())), Code::kCorrupt);
 }
 
+TEST(SlotStatement, SaysWhoMadeIt) {
+  const VolumeSecrets secrets = golden_secrets();
+  for (const char* name : {"slot2.passphrase", "slot2.recovery"}) {
+    Bytes slot = testing::vector(name);
+    auto header = verify_slot(slot, secrets.volume, secrets.signing_public);
+    ASSERT_TRUE(header) << header.error().what();
+    EXPECT_EQ(header->epoch, 2u);
+    auto note = read_slot_note(slot, secrets);
+    ASSERT_TRUE(note) << note.error().what();
+    EXPECT_EQ(*note, golden_note());
+  }
+  for (const char* name : {"slot.passphrase", "slot.recovery"}) {
+    EXPECT_EQ(parse_slot_header(testing::vector(name))->epoch, std::nullopt);
+    EXPECT_EQ(verify_slot(testing::vector(name), secrets.volume, secrets.signing_public).error().code(),
+              Code::kUnsupported);
+    EXPECT_EQ(read_slot_note(testing::vector(name), secrets).error().code(), Code::kUnsupported);
+  }
+  VolumeSecrets older = golden_secrets();
+  older.epoch_keys.erase(2);
+  EXPECT_EQ(read_slot_note(testing::vector("slot2.recovery"), older).error().code(), Code::kNotFound);
+}
+
+TEST(SlotStatement, EveryFlippedByteFails) {
+  const VolumeSecrets secrets = golden_secrets();
+  const Bytes slot = testing::vector("slot2.recovery");
+  for (size_t i = 0; i < slot.size(); ++i) {
+    Bytes bad = slot;
+    bad[i] ^= 1;
+    EXPECT_FALSE(verify_slot(bad, secrets.volume, secrets.signing_public)) << i;
+  }
+  for (size_t size = 0; size < slot.size(); size += size < kHeaderSize ? 1 : 7) {
+    Bytes cut(slot.begin(), slot.begin() + static_cast<long>(size));
+    EXPECT_FALSE(verify_slot(cut, secrets.volume, secrets.signing_public)) << size;
+  }
+}
+
+// The store can make slots to which it holds the key. They must cost no key derivation and get no epoch.
+TEST(SlotStatement, NobodyElseCanMakeOne) {
+  const VolumeSecrets secrets = golden_secrets();
+  VolumeSecrets theirs = golden_secrets();
+  SigningKey key = SigningKey::generate();
+  theirs.signing_public = key.public_key();
+  theirs.signing_secret = std::move(key);
+  Bytes planted = make_recovery_slot(theirs, RecoveryKey::generate(), golden_note()).value();
+  EXPECT_EQ(verify_slot(planted, secrets.volume, secrets.signing_public).error().code(), Code::kCorrupt);
+  EXPECT_EQ(rewrap_slot(golden_secrets(), planted).error().code(), Code::kCorrupt);
+
+  // A member's statement under another slot, and a member's slot of another volume.
+  Bytes first = make_recovery_slot(golden_secrets(), golden_recovery_key(), golden_note()).value();
+  Bytes second = make_recovery_slot(golden_secrets(), golden_recovery_key(), golden_note()).value();
+  std::copy(first.end() - kStatementSize, first.end(), second.end() - kStatementSize);
+  EXPECT_EQ(verify_slot(second, secrets.volume, secrets.signing_public).error().code(), Code::kCorrupt);
+  VolumeId other = secrets.volume;
+  other.bytes[0] ^= 1;
+  EXPECT_EQ(verify_slot(first, other, secrets.signing_public).error().code(), Code::kCorrupt);
+}
+
+TEST(SlotStatement, TellsTheStoreNothing) {
+  Bytes a = make_recovery_slot(golden_secrets(), golden_recovery_key(), {}).value();
+  Bytes b = make_recovery_slot(golden_secrets(), golden_recovery_key(), golden_note()).value();
+  EXPECT_EQ(a.size(), b.size());
+  std::string text(as_string(b));
+  EXPECT_EQ(text.find("Anna"), std::string::npos);
+  EXPECT_EQ(text.find("laptop"), std::string::npos);
+}
+
+TEST(SlotStatement, RewrappingKeepsTheNote) {
+  VolumeSecrets more = golden_secrets();
+  more.epoch_keys.emplace(3, filled(32, 0x66));
+  Bytes fresh = rewrap_slot(more, testing::vector("slot2.passphrase")).value();
+  EXPECT_EQ(read_slot_note(fresh, more).value(), golden_note());
+  EXPECT_EQ(verify_slot(fresh, more.volume, more.signing_public)->epoch, 3u);
+}
+
+TEST(SlotStatement, LabelsAreForTerminals) {
+  for (std::string_view good : {"", "Anna's passphrase", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x94\x91"})
+    EXPECT_TRUE(valid_slot_label(good)) << good;
+  for (std::string_view bad : {"a\nb", "\x1b[2J", "\x7f", "\xc2\x9b", "\xff", "\xc3", "\xc0\xaf", "\xed\xa0\x80"})
+    EXPECT_FALSE(valid_slot_label(bad)) << hex(as_bytes(bad));
+  EXPECT_TRUE(valid_slot_label(std::string(64, 'x')));
+  EXPECT_FALSE(valid_slot_label(std::string(65, 'x')));
+  EXPECT_EQ(make_recovery_slot(golden_secrets(), golden_recovery_key(), {"a\nb", {}, ""}).error().code(),
+            Code::kInvalid);
+}
+
+TEST(SlotRemoval, OnlyAMemberCanMakeOne) {
+  const VolumeSecrets secrets = golden_secrets();
+  EXPECT_EQ(make_slot_removal(secrets.volume, *secrets.signing_secret, testing::golden_object()),
+            testing::vector("slot.removal"));
+  const Bytes removal = testing::vector("slot.removal");
+  EXPECT_TRUE(is_slot_removal(removal));
+  EXPECT_FALSE(is_slot_removal(testing::vector("slot2.recovery")));
+  EXPECT_EQ(verify_slot_removal(removal, secrets.volume, secrets.signing_public).value(), testing::golden_object());
+  for (size_t i = 0; i < removal.size(); ++i) {
+    Bytes bad = removal;
+    bad[i] ^= 1;
+    EXPECT_FALSE(verify_slot_removal(bad, secrets.volume, secrets.signing_public)) << i;
+    Bytes cut(removal.begin(), removal.begin() + static_cast<long>(i));
+    EXPECT_EQ(verify_slot_removal(cut, secrets.volume, secrets.signing_public).error().code(), Code::kCorrupt) << i;
+  }
+  VolumeId other = secrets.volume;
+  other.bytes[0] ^= 1;
+  EXPECT_EQ(verify_slot_removal(removal, other, secrets.signing_public).error().code(), Code::kCorrupt);
+  Bytes forged = make_slot_removal(secrets.volume, SigningKey::generate(), testing::golden_object());
+  EXPECT_EQ(verify_slot_removal(forged, secrets.volume, secrets.signing_public).error().code(), Code::kCorrupt);
+}
+
 TEST(Slot, PublicKeysOfSmallOrderAreRefused) {
   Bytes slot = testing::vector("slot.recovery");
   std::fill_n(slot.begin() + 115, 32, 0);  // the ephemeral key
@@ -364,7 +480,7 @@ TEST(Slot, DeviceSlotGetsNoSigningSecret) {
   BytesView all(*fresh);
   auto plain = AeadKey(Secret(BytesView(wrapping)))
                    .open(associated_data(Sealed::kSlot, VolumeId{}, 0, all.subspan(35, 16), 0, all.first(kHeaderSize)),
-                         all.subspan(kHeaderSize));
+                         all.subspan(kHeaderSize, all.size() - kHeaderSize - kStatementSize));
   ASSERT_TRUE(plain);
   EXPECT_EQ((*plain)[48], 0);
   EXPECT_TRUE(std::ranges::search(*plain, Bytes(32, 0x33)).empty());  // the seed

@@ -67,6 +67,8 @@ Bytes golden_slot(const std::string& name) {
 void slots() {
   write("slot", "passphrase_object", tagged(0, golden_slot("slot.passphrase")));
   write("slot", "recovery_object", tagged(0, golden_slot("slot.recovery")));
+  write("slot", "stated_object", tagged(0, golden_slot("slot2.recovery")));
+  write("slot", "removal", tagged(0, golden_slot("slot.removal")));
   VolumeSecrets secrets;
   secrets.signing_public = signing_key().public_key();
   secrets.signing_secret = must(SigningKey::from_secret(signing_key().secret().clone()));

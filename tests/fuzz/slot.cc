@@ -10,7 +10,12 @@ void run(BytesView input) {
   Input in(input);
   uint8_t what = in.byte();
   if (what == 0) {
-    (void)parse_slot_header(in.rest());
+    const VolumeId volume = VolumeId::from(Bytes(VolumeId::kSize, 1));
+    const PublicKey signing = PublicKey::from(Bytes(PublicKey::kSize, 2));
+    auto header = parse_slot_header(in.rest());
+    require(header || !verify_slot(in.rest(), volume, signing), "what is no slot does not verify");
+    (void)is_slot_removal(in.rest());
+    (void)verify_slot_removal(in.rest(), volume, signing);
     return;
   }
   const Bytes header(179, 7);

@@ -6,7 +6,8 @@ must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said";
 
 expect 2 "$coffer"
 expect 2 "$coffer" frobnicate
-expect 9 "$coffer" key list "$store"
+expect 2 "$coffer" key "$store"
+expect 9 "$coffer" key rotate "$store"
 must_say 'not there yet'
 expect 2 "$coffer" init "$store" # no terminal to show the recovery key on
 must_say recovery-key-file

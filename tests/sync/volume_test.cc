@@ -1,6 +1,7 @@
 #include "fs/sync/volume.h"
 
 #include "crypto/random.h"
+#include "fs/sync/key_slots.h"
 #include "fs/sync/object_keys.h"
 #include "remote/fault_store.h"
 #include "remote/memory_store.h"

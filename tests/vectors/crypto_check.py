@@ -213,11 +213,11 @@ def recovery_text(bits):
     return "-".join(groups)
 
 
-def open_slot(slot, kind, derived):
-    header, sealed = slot[:179], slot[179:]
+def open_slot(slot, kind, derived, its_version=1):
+    header, sealed = slot[:179], slot[179:-300] if its_version == 2 else slot[179:]
     magic, version, its_kind, _, _, salt, number = struct.unpack_from("<8sHBII16s16s", header)
     public, binding, ephemeral, commitment = (header[i:i + 32] for i in (51, 83, 115, 147))
-    assert (magic, version, its_kind) == (b"coffslot", 1, kind)
+    assert (magic, version, its_kind) == (b"coffslot", its_version, kind)
     private = hashlib.sha512(derived[:32]).digest()[:32]
     assert x25519(private, (9).to_bytes(32, "little")) == public, "another key's slot"
     wrapping = blake2b(ephemeral + public + number, key=x25519(private, ephemeral))
@@ -239,6 +239,19 @@ def open_slot(slot, kind, derived):
     assert ed25519_verify(signing_public, b"coffer slot contents\0" + header + plain[:at], signature)
     assert blake2b(b"coffer slot binding" + volume + signing_public, key=derived[32:]) == binding
     return volume, signing_secret, keys
+
+
+def read_statement(slot, volume, signing_public, keys):
+    statement = slot[-300:]
+    assert ed25519_verify(signing_public, b"coffer slot\0" + volume + slot[:-64], slot[-64:])
+    epoch = struct.unpack_from("<I", statement)[0]
+    data = associated_data(8, volume, epoch, slot[35:51], 0)
+    note = open_sealed(derive(keys[epoch], 5), data, statement[4:-64])
+    assert len(note) == 192
+    label, rest = note[1:1 + note[0]], note[1 + note[0]:]
+    made, device, zeros = struct.unpack_from("<q", rest)[0], rest[9:9 + rest[8]], rest[9 + rest[8]:]
+    assert not any(zeros)
+    return label, made, device
 
 
 def main():
@@ -286,6 +299,18 @@ def main():
         print("no libsodium: the passphrase slot was not checked")
     else:
         assert open_slot(slot, 1, derived) == secrets
+
+    note = (b"Anna's passphrase", 1_700_000_000_123_456_789, b"laptop")
+    slot = vectors["slot2.recovery"]
+    derived = blake2b(b"coffer recovery slot" + slot[19:35], key=bytes(range(0, 256, 8)), size=64)
+    assert open_slot(slot, 2, derived, 2) == secrets
+    assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
+    slot = vectors["slot2.passphrase"]
+    assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
+    epochs = b"".join(struct.pack("<I", epoch) + key for epoch, key in secrets[2].items())
+    assert vectors["kept_key"] == b"coffer-key-1:" + (volume + ed25519_public(seed) + b"\2" + epochs).hex().encode()
+    removed = b"coffer slot removal\0" + volume + number
+    assert vectors["slot.removal"] == b"coffgone\1\0" + number + ed25519_sign(seed, removed)
     print("all vectors agree")
 
 

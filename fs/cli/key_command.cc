@@ -1,0 +1,320 @@
+// coffer key: the slots of a volume, from the store, whether it is mounted or not. Data is never touched.
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/failpoint.h"
+#include "fs/cli/commands.h"
+#include "fs/cli/format.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/kdf_cost.h"
+#include "fs/cli/key_keeper.h"
+#include "fs/cli/open_drive.h"
+#include "fs/cli/recovery_key_output.h"
+#include "fs/cli/secret_input.h"
+#include "fs/cli/stoppable_store.h"
+#include "fs/cli/target.h"
+#include "fs/cli/unlock.h"
+#include "fs/sync/object_keys.h"
+
+namespace coffer::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kShortId = 8;  // digits; more are shown where they are needed to tell two apart
+
+const char* kind_name(SlotKind kind) {
+  switch (kind) {
+    case SlotKind::kPassphrase:
+      return "passphrase";
+    case SlotKind::kRecoveryKey:
+      return "recovery key";
+    default:
+      return "device";
+  }
+}
+
+// A volume whose slots are looked at or changed: what the store shows, and what this machine remembers.
+class OpenKeys {
+ public:
+  static Outcome<OpenKeys> open(const Arguments& arguments, std::stop_token stop) {
+    OpenKeys k;
+    TRY(k.target_, resolve_target(arguments));
+    TRY(OpenDrive drive, open_remote(k.target_));
+    k.remote_ = drive.store;
+    k.store_ = std::make_unique<StoppableStore>(*k.remote_, stop);
+    TRY(k.head_, find_volume(*k.store_));
+    TRY(k.shown_, find_slots(*k.store_));
+    if (VolumeDirectory::exists(k.target_.state_root, k.head_.volume)) {
+      TRY(auto known, kept_slots(k.target_.state_root, k.head_.volume));
+      if (known && known->head.signing_public == k.head_.signing_public) k.kept_ = std::move(known->slots);
+      k.has_directory_ = true;
+    }
+    TRY(Opener opener, Opener::get(k.target_.settings));
+    TRY(k.opened_, opener.open(k.head_, k.all()));
+    return k;
+  }
+
+  std::vector<Bytes> all() const { return join_slots(head_, shown_, kept_); }
+  std::vector<CountingSlot> slots() const { return counting_slots(head_, all()); }
+  const std::vector<Bytes>& shown() const { return shown_; }
+  const VolumeHead& head() const { return head_; }
+  const OpenedVolume& opened() const { return opened_; }
+  const Target& target() const { return target_; }
+
+  bool in_store(const CountingSlot& slot) const { return std::ranges::find(shown_, slot.object) != shown_.end(); }
+  SlotNote note(const CountingSlot& slot) const {
+    auto note = read_slot_note(slot.object, opened_.secrets);
+    return note ? *note : SlotNote{};
+  }
+
+  // By the first digits of its id.
+  Outcome<CountingSlot> find(const std::string& id) const {
+    std::vector<CountingSlot> found = slots();
+    std::erase_if(found, [&](const CountingSlot& s) { return !s.header.id.str().starts_with(id); });
+    if (found.size() == 1 && !id.empty()) return found.front();
+    return give_up(Exit::kUsage,
+                   (found.empty() ? "no key has the id '" : "several keys have an id that begins with '") + id + "'",
+                   "coffer key list shows them.");
+  }
+  Outcome<CountingSlot> find_opened() const { return find(opened_.slot.str()); }
+
+  // Puts the slot and makes sure that it opens.
+  Outcome<void> add(BytesView slot, const std::function<Result<VolumeSecrets>(BytesView)>& open) {
+    TRYV(add_slot(*store_, slot, open));
+    return look_again();
+  }
+
+  Outcome<void> remove(const ObjectId& slot) {
+    auto removed = remove_slot(*store_, head_, opened_.secrets, kept_, slot);
+    // Also when it failed: what is in the store now is what counts.
+    auto seen = look_again();
+    if (removed) return seen;
+    if (removed.error().code() == Code::kNotPermitted)
+      return give_up(Exit::kUsage, removed.error().what(), "Add another passphrase or a recovery key first.");
+    if (removed.error().code() == Code::kBusy)
+      return give_up(Exit::kBusy, removed.error().what() + ", so this one stays, under a new id",
+                     "coffer key list shows what there is now.");
+    return give_up(Failure(removed.error()));
+  }
+
+ private:
+  // What has changed also becomes what this machine remembers, mounted or not.
+  Outcome<void> look_again() {
+    TRY(shown_, find_slots(*store_));
+    if (!has_directory_) return {};
+    std::vector<Bytes> now = all();
+    TRYV(keep_slots(target_.state_root, head_, now));
+    kept_ = std::move(now);
+    return {};
+  }
+
+  Target target_;
+  std::shared_ptr<ObjectStore> remote_;
+  std::unique_ptr<StoppableStore> store_;
+  VolumeHead head_;
+  std::vector<Bytes> shown_, kept_;
+  bool has_directory_ = false;
+  OpenedVolume opened_;
+};
+
+std::string called(const OpenKeys& keys, const CountingSlot& slot) {
+  std::string label = keys.note(slot).label;
+  return std::string(kind_name(slot.header.kind)) + " " + slot.header.id.str().substr(0, kShortId) +
+         (label.empty() ? "" : " (" + label + ")");
+}
+
+json slot_json(const OpenKeys& keys, const CountingSlot& slot) {
+  SlotNote note = keys.note(slot);
+  json out = {{"id", slot.header.id.str()},
+              {"kind", kind_name(slot.header.kind)},
+              {"stated", slot.stated},
+              {"in_store", keys.in_store(slot)},
+              {"opened", slot.header.id == keys.opened().slot}};
+  if (!slot.stated) return out;
+  out["label"] = note.label;
+  out["made"] = format_time(note.made);
+  out["device"] = note.device;
+  return out;
+}
+
+void print_slot(const OpenKeys& keys, const CountingSlot& slot, size_t digits) {
+  SlotNote note = keys.note(slot);
+  std::string made = slot.stated ? format_time(note.made) : "-";
+  std::string device = slot.stated ? note.device : "-", label = slot.stated ? note.label : "(by an earlier coffer)";
+  std::string remarks = slot.header.id == keys.opened().slot ? "  [opened now]" : "";
+  if (!keys.in_store(slot)) remarks += "  [GONE FROM THE STORE]";
+  std::printf("%-*s  %-12s  %-20s  %-16s  %s%s\n", static_cast<int>(digits),
+              slot.header.id.str().substr(0, digits).c_str(), kind_name(slot.header.kind), made.c_str(), device.c_str(),
+              label.c_str(), remarks.c_str());
+}
+
+struct NewSecret {
+  std::optional<Secret> passphrase;
+  std::optional<RecoveryKey> recovery;
+
+  Result<Bytes> make_slot(const VolumeSecrets& secrets, const SlotNote& note) const {
+    return passphrase ? make_passphrase_slot(secrets, *passphrase, kdf_cost(), note)
+                      : make_recovery_slot(secrets, *recovery, note);
+  }
+  Result<VolumeSecrets> open(BytesView object) const {
+    return passphrase ? open_passphrase_slot(object, *passphrase) : open_recovery_slot(object, *recovery);
+  }
+};
+
+Outcome<NewSecret> get_new_secret(const KeyArguments& arguments, SlotKind kind) {
+  NewSecret made;
+  if (kind == SlotKind::kPassphrase) {
+    TRY(made.passphrase,
+        get_new_passphrase(arguments.new_passphrase_file, arguments.new_passphrase_command, arguments.weak_passphrase));
+    return made;
+  }
+  const std::string file =
+      arguments.new_recovery_key_file.empty() ? "" : absolute_path(arguments.new_recovery_key_file);
+  if (auto can = can_hand_over(file); !can)
+    return give_up(can.error().exit, can.error().what, "Give --new-recovery-key-file FILE.");
+  made.recovery.emplace(RecoveryKey::generate());
+  TRYV(hand_over(*made.recovery, file));
+  return made;
+}
+
+Outcome<void> check_new_secret(const KeyArguments& arguments, SlotKind kind) {
+  bool passphrase = !arguments.new_passphrase_file.empty() || !arguments.new_passphrase_command.empty();
+  if (kind == SlotKind::kPassphrase && !arguments.new_recovery_key_file.empty())
+    return give_up(Exit::kUsage, "--new-recovery-key-file is for recovery keys, and this is a passphrase");
+  if (kind == SlotKind::kRecoveryKey && passphrase)
+    return give_up(Exit::kUsage, "--new-passphrase-file and --new-passphrase-command are for passphrases");
+  if (!valid_slot_label(arguments.label))
+    return give_up(Exit::kUsage, "--label: at most 64 bytes, without control characters");
+  return {};
+}
+
+Outcome<void> add_new(OpenKeys& keys, const NewSecret& made, const std::string& label) {
+  const SlotNote note{label, Clock::system().wall(), device_name(keys.target().settings.device_name)};
+  TRY(Bytes slot, made.make_slot(keys.opened().secrets, note));
+  return keys.add(slot, [&made](BytesView object) { return made.open(object); });
+}
+
+void say_what_remains() {
+  std::fputs(
+      "What this does not do: the keys of the volume are the same as before. Who knows the old secret, and has a copy "
+      "of\n"
+      "its slot (as the store may have, and backups of it), can still open the volume and read all that is written to "
+      "it.\n"
+      "Devices that were let in with it stay in, and open with it while they cannot reach the store. If the secret "
+      "has\n"
+      "come to others, make a new volume and move the data there.\n",
+      stdout);
+}
+
+}  // namespace
+
+Outcome<void> run_key_list(const Arguments& arguments) {
+  Interrupt interrupt;
+  TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
+  std::vector<CountingSlot> slots = keys.slots();
+  std::ranges::sort(slots, {}, [&keys](const CountingSlot& s) { return std::pair(keys.note(s).made, s.header.id); });
+  size_t removals = 0, foreign = 0;
+  for (const Bytes& object : keys.shown()) {
+    if (is_slot_removal(object)) {
+      ++(verify_slot_removal(object, keys.head().volume, keys.head().signing_public) ? removals : foreign);
+    } else if (auto r = verify_slot(object, keys.head().volume, keys.head().signing_public);
+               !r && r.error().code() != Code::kUnsupported) {
+      ++foreign;
+    }
+  }
+  if (arguments.json) {
+    json all = {
+        {"volume", keys.head().volume.str()}, {"slots", json::array()}, {"removals", removals}, {"foreign", foreign}};
+    for (const CountingSlot& slot : slots) all["slots"].push_back(slot_json(keys, slot));
+    std::puts(all.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+    return {};
+  }
+  size_t digits = kShortId;
+  for (const CountingSlot& a : slots)
+    for (const CountingSlot& b : slots)
+      while (digits < 2 * ObjectId::kSize && a.header.id != b.header.id &&
+             a.header.id.str().substr(0, digits) == b.header.id.str().substr(0, digits))
+        ++digits;
+  std::printf("%-*s  %-12s  %-20s  %-16s  %s\n", static_cast<int>(digits), "ID", "KIND", "MADE", "BY", "LABEL");
+  for (const CountingSlot& slot : slots) print_slot(keys, slot, digits);
+  if (foreign > 0)
+    std::printf("%s that no member of the volume has made; ignored. Somebody has planted or damaged it in the store.\n",
+                format_count(foreign, "object", "objects").c_str());
+  if (!std::ranges::all_of(slots, [&keys](const CountingSlot& s) { return keys.in_store(s); }))
+    std::printf("What is gone from the store is remembered here, and the next mount on this machine puts it back.\n");
+  return {};
+}
+
+Outcome<void> run_key_add(const Arguments& arguments) {
+  const SlotKind kind = arguments.key.recovery_key ? SlotKind::kRecoveryKey : SlotKind::kPassphrase;
+  TRYV(check_new_secret(arguments.key, kind));
+  Interrupt interrupt;
+  TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
+  TRY(NewSecret made, get_new_secret(arguments.key, kind));
+  TRYV(add_new(keys, made, arguments.key.label));
+  std::printf("Added a %s. It opens the volume beside what did before.\n", kind_name(kind));
+  return {};
+}
+
+Outcome<void> run_key_remove(const Arguments& arguments) {
+  Interrupt interrupt;
+  TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
+  TRY(CountingSlot slot, keys.find(arguments.operands[1]));
+  const std::string name = called(keys, slot);
+  TRYV(keys.remove(slot.header.id));
+  std::printf("Removed the %s.\n", name.c_str());
+  if (slot.header.id == keys.opened().slot)
+    std::printf("It is what you have just opened the volume with: make sure that you can with another.\n");
+  say_what_remains();
+  return {};
+}
+
+Outcome<void> run_key_change(const Arguments& arguments) {
+  Interrupt interrupt;
+  TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
+  TRY(CountingSlot old, arguments.operands.size() > 1 ? keys.find(arguments.operands[1]) : keys.find_opened());
+  if (old.header.kind == SlotKind::kDevice) return give_up(Exit::kUsage, "a device's key cannot be changed");
+  TRYV(check_new_secret(arguments.key, old.header.kind));
+  const std::string name = called(keys, old);
+  TRY(NewSecret made, get_new_secret(arguments.key, old.header.kind));
+  // The new one first, and only when it has opened what the store gives back does the old one go.
+  TRYV(add_new(keys, made, arguments.key.label.empty() ? keys.note(old).label : arguments.key.label));
+  TRYV(failpoint("key_change_added"));
+  if (auto removed = keys.remove(old.header.id); !removed)
+    return give_up(
+        removed.error().exit,
+        "the new " + std::string(kind_name(old.header.kind)) +
+            " opens the volume, but the old one still does, too: " + removed.error().what,
+        "Remove it with: coffer key remove " + arguments.operands[0] + " " + old.header.id.str().substr(0, kShortId));
+  std::printf("Replaced the %s.\n", name.c_str());
+  say_what_remains();
+  return {};
+}
+
+Outcome<void> run_key_forget(const Arguments& arguments) {
+  TRY(Target target, resolve_target(arguments));
+  std::optional<VolumeId> volume = remembered_volume(target.state_root, target.canonical);
+  if (!volume) {
+    TRY(OpenDrive drive, open_remote(target));
+    TRY(VolumeHead head, find_volume(*drive.store));
+    volume = head.volume;
+  }
+  std::optional<Failure> failed;
+  bool any = false;
+  for (auto& keeper : {make_kernel_keyring(), make_secret_service()}) {
+    auto forgot = keeper->forget(*volume);
+    // What is not there keeps nothing.
+    if (!forgot && target.settings.keep_key.empty()) continue;
+    if (!forgot) failed = forgot.error();
+    if (!forgot || !*forgot) continue;
+    std::printf("Removed the key from %s.\n", keeper->name().c_str());
+    any = true;
+  }
+  if (failed) return give_up(*failed);
+  if (!any) std::printf("No key of this volume is kept in the keyring or the Secret Service.\n");
+  return {};
+}
+
+}  // namespace coffer::cli
