@@ -4,17 +4,35 @@ import struct
 from changes import DIRECTORY, FILE, SYMLINK
 from codec import Fault, Reader, signed64, unzstd
 from contents import Frame, Packs, Piece, Place
-from sealing import CHECKPOINT, SEGMENT, Keys, blake2b, certificate, verify_signature
+from sealing import AEAD_OVERHEAD, CHECKPOINT, SEGMENT, Keys, blake2b, certificate, verify_signature
 from state import Inode, Log, Volume
 from store import Store, object_key
 
 
-def read_checkpoint(store: Store, keys: Keys, packs: Packs, root_id: bytes) -> Volume:
-    """All segments are verified against the signed root, and read into a state."""
-    data = store.get(object_key(root_id))
+def open_root(keys: Keys, root_id: bytes, data: bytes) -> tuple[bytes, int]:
+    """Its body, and how much of the object is no padding."""
     r = Reader(keys.unseal(CHECKPOINT, Reader(data).u32(), root_id, 0, data[4:]))
     body = r.raw(r.u32())
     r.zeros()
+    return body, 4 + AEAD_OVERHEAD + 4 + len(body)
+
+
+def open_segment(keys: Keys, segment_id: bytes, data: bytes) -> tuple[bytes, int]:
+    """Its plain content, and how much of the object is no padding."""
+    r = Reader(keys.unseal(SEGMENT, Reader(data).u32(), segment_id, 0, data[4:]))
+    r.version(r.u8(), 1, "a segment")
+    method, plain_length, stored_length = r.u8(), r.u32(), r.u32()
+    stored = r.raw(stored_length)
+    used = 4 + AEAD_OVERHEAD + r.at
+    r.zeros()
+    if method > 1:
+        raise Fault(f"a segment compressed by method {method}, which this program does not know")
+    return (unzstd(stored, plain_length) if method else stored), used
+
+
+def read_checkpoint(store: Store, keys: Keys, packs: Packs, root_id: bytes) -> Volume:
+    """All segments are verified against the signed root, and read into a state."""
+    body, _ = open_root(keys, root_id, store.get(object_key(root_id)))
     signed, signature = body[:-64], body[-64:]
     r = Reader(signed)
     r.version(r.u16(), 1, "a checkpoint")
@@ -53,14 +71,7 @@ def read_segment(store: Store, keys: Keys, segment_id: bytes, sealed_hash: bytes
     data = store.get(object_key(segment_id))
     if len(data) != size or blake2b(data) != sealed_hash:
         raise Fault(f"segment {segment_id.hex()} is not the one that the checkpoint lists")
-    r = Reader(keys.unseal(SEGMENT, Reader(data).u32(), segment_id, 0, data[4:]))
-    r.version(r.u8(), 1, "a segment")
-    method, plain_length, stored_length = r.u8(), r.u32(), r.u32()
-    stored = r.raw(stored_length)
-    r.zeros()
-    if method > 1:
-        raise Fault(f"a segment compressed by method {method}, which this program does not know")
-    return unzstd(stored, plain_length) if method else stored
+    return open_segment(keys, segment_id, data)[0]
 
 
 def extents(r: Reader, start: int, count: int) -> list[Piece]:

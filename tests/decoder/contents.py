@@ -108,3 +108,15 @@ def with_pieces(old: list[Piece], new: list[Piece], size: int) -> list[Piece]:
         at = piece.end
     take_old(size)
     return [p.cut(0, size) for p in result if p.start < size]
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    """The same, with neighbours that continue each other as one."""
+    result: list[Piece] = []
+    for piece in pieces:
+        last = result[-1] if result else None
+        if last and last.end == piece.start and last.frame == piece.frame and last.skip + last.length == piece.skip:
+            result[-1] = Piece(last.start, last.length + piece.length, last.frame, last.skip)
+        else:
+            result.append(piece)
+    return result

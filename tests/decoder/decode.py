@@ -5,19 +5,21 @@ Written from coffer-format(5) alone, and kept apart from coffer on purpose: it i
 the program. It verifies all that it reads (signatures, hash chains, hashes, seals) and ends at the first thing that does not
 hold. It needs Debian's python3-nacl and python3-zstandard, and takes a store that fits in memory in pieces, not whole."""
 import argparse
+import os
 import stat
 import sys
 from datetime import datetime, timezone
 
-from changes import BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK, ChangesReader
+from changes import SYMLINK, ChangesReader
 from checkpoint import read_checkpoint
 from codec import Fault
 from contents import Packs
-from fold import apply
+from fold import Fold
 from records import read_logs
 from restore import Restorer
 from slots import PASSPHRASE, RECOVERY_KEY, WrongKey, open_volume, recovery_key
-from state import Volume
+from objects import describe_objects
+from state import LETTER, Volume
 from store import Store, in_hex
 
 
@@ -30,40 +32,77 @@ def newest_checkpoint(store: Store) -> bytes | None:
     return bytes.fromhex(max(hints)[1]) if hints else None
 
 
+
+def moment(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 1_000_000_000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def list_tree(volume: Volume) -> None:
+    for path, _, inode in volume.tree():
+        shown = repr(os.fsdecode(b"/" + b"/".join(path)))
+        target = " -> " + repr(os.fsdecode(inode.target)) if inode.type == SYMLINK else ""
+        mode = LETTER[inode.type] + stat.filemode(inode.mode)[1:]
+        print(f"{mode} {inode.uid}:{inode.gid} {inode.size} {moment(inode.mtime)} {shown}{target}")
+
+
+def read_secret(args: argparse.Namespace) -> tuple[int, bytes]:
+    if args.passphrase_file:
+        with open(args.passphrase_file, "rb") as f:
+            return PASSPHRASE, f.read().removesuffix(b"\n")
+    with open(args.recovery_key_file, encoding="ascii") as f:
+        return RECOVERY_KEY, recovery_key(f.read())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     secret = parser.add_mutually_exclusive_group(required=True)
-    secret.add_argument("--passphrase-file")
-    secret.add_argument("--recovery-key-file")
-    parser.add_argument("--no-checkpoint", action="store_true", help="replay all records, also where a checkpoint has them")
-    parser.add_argument("store")
-    parser.add_argument("command", choices=["list", "restore", "objects", "log"])
-    parser.add_argument("dest", nargs="?")
+    secret.add_argument("--passphrase-file", metavar="F")
+    secret.add_argument("--recovery-key-file", metavar="F")
+    parser.add_argument("--no-checkpoint", action="store_true", help="replay all records, also those that a checkpoint includes")
+    parser.add_argument("store", help="a directory with all objects of the volume, by their keys")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="everything in the volume, one line each")
+    commands.add_parser("restore", help="the whole tree, as a new directory").add_argument("dest")
+    commands.add_parser("objects", help="for each object: what it is, its size, and how much of that is no padding; "
+                                        "verifies all of them")
+    commands.add_parser("log", help="for each record: stamp, device, number, time")
     args = parser.parse_args()
+
     store = Store(args.store)
-    if args.passphrase_file:
-        with open(args.passphrase_file, "rb") as f:
-            keys = open_volume(store, PASSPHRASE, f.read().removesuffix(b"\n"))
-    else:
-        with open(args.recovery_key_file, encoding="ascii") as f:
-            keys = open_volume(store, RECOVERY_KEY, recovery_key(f.read()))
+    keys = open_volume(store, *read_secret(args))
     packs = Packs(store, keys)
     volume = Volume()
-    root = newest_checkpoint(store)
-    if root and not args.no_checkpoint:
+    root = None if args.no_checkpoint else newest_checkpoint(store)
+    if root:
         volume = read_checkpoint(store, keys, packs, root)
-    for record in read_logs(store, keys, volume):
+    records = read_logs(store, keys, volume)
+    if args.command == "log":
+        for record in records:
+            name = os.fsdecode(volume.logs[record.log].name)
+            print(f"{record.stamp} {name!r} {record.log.hex()} {record.number} {moment(record.time)}")
+        return
+    fold = Fold(volume)
+    for record in records:
         for pack, place in record.places:
             packs.add(pack, place)
         if record.changes:
-            apply(volume, record, *ChangesReader(record.changes).changes())
-    if args.command == "restore":
+            fold.apply(record, *ChangesReader(record.changes).changes())
+    for conflict in fold.conflicts:
+        print(f"conflict: {conflict}", file=sys.stderr)
+    if args.command == "list":
+        list_tree(volume)
+    elif args.command == "restore":
         Restorer(volume, packs, args.dest).run()
+    else:
+        describe_objects(store, keys)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (Fault, WrongKey) as problem:
-        print(f"{type(problem).__name__}: {problem}", file=sys.stderr)
-        sys.exit(3 if isinstance(problem, WrongKey) else 1)
+    except WrongKey as problem:
+        print(f"no key: {problem}", file=sys.stderr)
+        sys.exit(3)
+    except Fault as problem:
+        print(f"damaged: {problem}", file=sys.stderr)
+        sys.exit(1)
