@@ -74,9 +74,9 @@ def read_segment(store: Store, keys: Keys, segment_id: bytes, sealed_hash: bytes
     return open_segment(keys, segment_id, data)[0]
 
 
-def extents(r: Reader, start: int, count: int) -> list[Piece]:
+def extents(r: Reader, count: int) -> list[Piece]:
     pieces = []
-    at, frame = start, None
+    at, frame = 0, None
     for _ in range(count):
         piece_at, length, flags = at + r.varint(), r.varint(), r.u8()
         at = piece_at + length
@@ -109,7 +109,7 @@ def inode_row(r: Reader) -> Inode:
         if has & 32:
             inode.origin = r.u64()
         if has & 2:
-            inode.pieces = extents(r, 0, 1)
+            inode.pieces = extents(r, 1)
         if has & 4:
             for _ in range(r.varint()):
                 r.varint(), r.varint()
@@ -148,8 +148,7 @@ def state_of_rows(table: dict[bytes, bytes], packs: Packs) -> Volume:
         inode = volume.inodes[struct.unpack(">Q", key[1:9])[0]]
         r.version(r.u8(), 1, "a row")
         if key[:1] == b"C":
-            start = struct.unpack(">Q", key[9:])[0] << 20
-            inode.pieces += extents(r, start, r.varint())
+            inode.pieces += extents(r, r.varint())
         elif key[:1] == b"E":
             _type, child = r.u8(), r.u64()
             inode.entries[r.string()] = child

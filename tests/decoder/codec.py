@@ -85,3 +85,10 @@ def unzstd(data: bytes, length: int) -> bytes:
     if len(plain) != length:
         raise Fault("decompresses to another length than it says")
     return plain
+
+
+def padded_size(size: int) -> int:
+    """Of an object that holds so many bytes: coffer-format(5), Padding."""
+    exponent = size.bit_length() - 1
+    step = 1 << max(0, exponent - exponent.bit_length())
+    return max(4096, -(-size // step) * step)

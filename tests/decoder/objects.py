@@ -1,5 +1,7 @@
 """Each object of a store, looked at by itself: what it is, whether it is whole, and how much of it is no padding."""
-from codec import Fault, Reader
+from dataclasses import dataclass, field
+
+from codec import Fault, Reader, padded_size
 from checkpoint import open_root, open_segment
 from records import read_record
 from sealing import AEAD_OVERHEAD, FRAME, PACK_INDEX, Keys, blake2b
@@ -9,7 +11,17 @@ TRAILER = AEAD_OVERHEAD + 16
 NO_PLACE = (1 << 64) - 1
 
 
-def pack_bytes_in_use(keys: Keys, pack: bytes, data: bytes) -> int:
+Range = tuple[int, int]
+
+
+@dataclass
+class Described:
+    kind: str
+    used: int  # bytes that are no padding
+    loose: list[Range] = field(default_factory=list)  # what no seal and no hash covers: random bytes
+
+
+def describe_pack(keys: Keys, pack: bytes, data: bytes) -> Described:
     """Opens every frame that the index names."""
     for epoch in keys.epochs:
         try:
@@ -21,7 +33,7 @@ def pack_bytes_in_use(keys: Keys, pack: bytes, data: bytes) -> int:
             raise Fault("its trailer makes no sense")
         r = Reader(keys.unseal(PACK_INDEX, epoch, pack, index_at, data[index_at : index_at + index_length]))
         r.version(r.u8(), 1, "a pack index")
-        frames = 0
+        frames: list[Range] = []
         for _ in range(r.varint()):
             at, length, wanted = r.varint(), r.varint(), r.raw(32)
             for _ in range(5):
@@ -31,35 +43,49 @@ def pack_bytes_in_use(keys: Keys, pack: bytes, data: bytes) -> int:
             if at + length > index_at or blake2b(sealed) != wanted:
                 raise Fault(f"the frame at {at} is not the one that its index names")
             keys.unseal(FRAME, epoch, pack, at, sealed)
-            frames = max(frames, at + length)
-        used = frames + AEAD_OVERHEAD + r.at + TRAILER
+            frames.append((at, at + length))
+        used = max((end for _, end in frames), default=0) + AEAD_OVERHEAD + r.at + TRAILER
         r.zeros()
-        return used
+        if len(data) != padded_size(len(data)):
+            raise Fault("has a size that no pack has")
+        return Described("pack", used, gaps(frames, index_at))
     raise Fault("its trailer does not open")
 
 
-def describe(store: Store, keys: Keys, key: str) -> tuple[str, int]:
-    """What it is, and how many of its bytes are no padding."""
+def gaps(ranges: list[Range], end: int) -> list[Range]:
+    result, at = [], 0
+    for start, stop in sorted(set(ranges)) + [(end, end)]:
+        if start > at:
+            result.append((at, start))
+        at = max(at, stop)
+    return result
+
+
+def describe(store: Store, keys: Keys, key: str) -> Described:
     kind, _, name = key.partition("/")
     data = store.get(key)
-    if kind == "coffer" or kind == "head":
-        return ("volume" if kind == "coffer" else "hint"), len(data)
-    if kind == "slot":
-        return "slot", len(data)  # opened, if it is the one that the key fits
+    if kind in ("coffer", "head", "slot"):  # a slot is opened by whoever has its secret
+        return Described({"coffer": "volume", "head": "hint"}.get(kind, kind), len(data))
     if kind == "log":
         number = int(name.partition("/")[2].partition("-")[0])
-        return "record", read_record(store, keys, key, bytes.fromhex(name[:32]), number).used
+        used = read_record(store, keys, key, bytes.fromhex(name[:32]), number).used
+        return Described("record", used, [(used, len(data))])
     object_id = bytes.fromhex(key.rpartition("/")[2])
-    attempts = [("pack", lambda: pack_bytes_in_use(keys, object_id, data)),
-                ("root", lambda: open_root(keys, object_id, data)[1]),
-                ("segment", lambda: open_segment(keys, object_id, data)[1])]
     faults = []
-    for what, attempt in attempts:
+    for attempt in (describe_pack, describe_root, describe_segment):
         try:
-            return what, attempt()
+            return attempt(keys, object_id, data)
         except Fault as fault:
-            faults.append(f"as a {what}: {fault}")
+            faults.append(f"by {attempt.__name__}: {fault}")
     raise Fault("; ".join(faults))
+
+
+def describe_root(keys: Keys, object_id: bytes, data: bytes) -> Described:
+    return Described("root", open_root(keys, object_id, data)[1])
+
+
+def describe_segment(keys: Keys, object_id: bytes, data: bytes) -> Described:
+    return Described("segment", open_segment(keys, object_id, data)[1])
 
 
 def is_ours(key: str) -> bool:
@@ -75,7 +101,7 @@ def is_ours(key: str) -> bool:
 def describe_objects(store: Store, keys: Keys) -> None:
     for key in filter(is_ours, store.keys()):
         try:
-            what, used = describe(store, keys, key)
+            found = describe(store, keys, key)
         except Fault as fault:
             raise Fault(f"{key}: {fault}") from None
-        print(f"{what} {len(store.get(key))} {used} {key}")
+        print(f"{found.kind} {len(store.get(key))} {found.used} {key}")

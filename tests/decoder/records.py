@@ -2,7 +2,7 @@
 import struct
 from dataclasses import dataclass
 
-from codec import Fault, Reader
+from codec import Fault, Reader, padded_size
 from contents import Place
 from sealing import AEAD_OVERHEAD, NONE16, NONE32, RECORD, Keys, blake2b, certificate, verify_signature
 from state import Log, Volume
@@ -46,6 +46,8 @@ def read_record(store: Store, keys: Keys, key: str, log: bytes, number: int) -> 
     r.raw(54)
     body = keys.unseal(RECORD, epoch, log, number, r.raw(body_length + AEAD_OVERHEAD), b"b")
     carried_at, carried = r.at, r.raw(carried_length)
+    if len(data) != padded_size(r.at):
+        raise Fault("has another size than its contents make it")
 
     signed, signature = body[:-64], body[-64:]
     b = Reader(signed)

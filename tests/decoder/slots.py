@@ -14,6 +14,7 @@ class WrongKey(Exception):
 
 
 PASSPHRASE, RECOVERY_KEY = 1, 2
+MEMORY_KIB = (8 << 10, 4 << 20)
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -59,6 +60,8 @@ class Slot:
             raise Fault("not a slot")
         r.version(r.u16(), 1, "a slot")
         self.kind, self.memory, self.passes = r.u8(), r.u32(), r.u32()
+        if self.kind == PASSPHRASE and not (MEMORY_KIB[0] <= self.memory <= MEMORY_KIB[1] and 1 <= self.passes <= 64):
+            raise Fault("asks for more, or less, work than a slot may")
         self.salt, self.id, self.public_key, self.binding = r.raw(16), r.raw(16), r.raw(32), r.raw(32)
         self.ephemeral, self.commitment = r.raw(32), r.raw(32)
         self.head, self.sealed = self.data[: r.at], r.rest()
