@@ -9,6 +9,7 @@ import sys
 variant, seed, top = sys.argv[1:]
 rng = random.Random(seed)
 KIB = 1024
+FILE = 58  # bytes in a record, beside contents, of a file with a name of 12
 
 
 def name():
@@ -35,8 +36,10 @@ def folders(deep):
     write(os.path.join(path if deep else made, name()), 1024 * KIB)
 
 
-if variant.startswith("files-"):
-    _, count, size = variant.split("-")
+if variant.startswith(("files-", "noted-")):
+    what, count, size = variant.split("-")
     files(int(count), int(size) * KIB)
+    if what == "noted":  # what five more files say beside their contents
+        os.setxattr(top, "user.note", rng.randbytes(5 * FILE))
 else:
     folders(variant == "deep")

@@ -14,7 +14,7 @@ mount_on "$store" "$work/m" "${store_options[@]}"
 mkdir "$work/m/Xq7verysecretname"
 yes 'Zw9verysecretcontent' 2>/dev/null | head -c 300000 >"$work/m/Xq7verysecretname/Yk2verysecretfile" || true
 head -c 1234567 /dev/urandom >"$work/m/Xq7verysecretname/odd"
-truncate -s 391847263504 "$work/m/Xq7verysecretname/huge"
+truncate -s 5217293417 "$work/m/Xq7verysecretname/huge"
 ln -s Lp5verysecrettarget "$work/m/Xq7verysecretname/link"
 python3 -c "import os, sys; os.setxattr(sys.argv[1], 'user.Wm8verysecretattribute', b'Kj3verysecretvalue')" \
   "$work/m/Xq7verysecretname/odd"
@@ -35,7 +35,7 @@ Lp5verysecrettarget
 Wm8verysecretattribute
 Kj3verysecretvalue
 1234567
-391847263504
+5217293417
 a file of several names
 one file of many names
 W
