@@ -64,6 +64,8 @@ for top in (state, store):
                 continue  # a socket
             with open(path, "rb") as f:
                 data = f.read()
+            if not data.strip(b"\0"):
+                continue  # what is set aside
             for form, number in forms.items():
                 # Four bytes are in 100 MB of random ones by chance once in 40 times; so look for those twice.
                 if len(form) > 4 and form in data or len(form) == 4 and data.count(form) > 1:
