@@ -37,6 +37,13 @@ class EntryChange:
     after: int | None
 
 
+def checked_name(name: bytes) -> bytes:
+    """No member, however hostile, makes it write elsewhere."""
+    if not 1 <= len(name) <= 255 or b"/" in name or b"\0" in name or name in (b".", b".."):
+        raise Fault(f"no name of a file: {name!r}")
+    return name
+
+
 class ChangesReader(Reader):
     def changes(self) -> tuple[list[InodeChange], list[EntryChange]]:
         self.version(self.u8(), 1, "changes")
@@ -119,7 +126,7 @@ class ChangesReader(Reader):
         flags = self.u8()
         if not flags & 32:
             self.directory = self.inode()
-        name = self.string()
+        name = checked_name(self.string())
         before = self.inode() if flags & 8 else None
         after = self.inode() if flags & 16 else None
         return EntryChange(flags & 7, self.directory, name, before, after)

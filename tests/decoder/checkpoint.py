@@ -1,7 +1,7 @@
 """The state after some records, read instead of replayed: coffer-format(5), CHECKPOINTS."""
 import struct
 
-from changes import DIRECTORY, FILE, SYMLINK
+from changes import DIRECTORY, FILE, SYMLINK, checked_name
 from codec import Fault, Reader, signed64, unzstd
 from contents import Frame, Packs, Piece, Place
 from sealing import AEAD_OVERHEAD, CHECKPOINT, SEGMENT, Keys, blake2b, certificate, verify_signature
@@ -151,7 +151,7 @@ def state_of_rows(table: dict[bytes, bytes], packs: Packs) -> Volume:
             inode.pieces += extents(r, r.varint())
         elif key[:1] == b"E":
             _type, child = r.u8(), r.u64()
-            inode.entries[r.string()] = child
+            inode.entries[checked_name(r.string())] = child
         else:
             inode.xattrs = {r.string(): r.string() for _ in range(r.varint())}
         r.end()

@@ -3,7 +3,9 @@
 
 Written from coffer-format(5) alone, and kept apart from coffer on purpose: it is a test of that page, and lets data outlive
 the program. It verifies all that it reads (signatures, hash chains, hashes, seals) and ends at the first thing that does not
-hold. It needs Debian's python3-nacl and python3-zstandard, and takes a store that fits in memory in pieces, not whole."""
+hold. It needs Debian's python3-nacl and python3-zstandard. Names and one object at a time are in memory.
+
+Exit code 1: something is damaged or missing, and what was restored so far is not whole; 3: no slot opens."""
 import argparse
 import os
 import stat
@@ -105,4 +107,7 @@ if __name__ == "__main__":
         sys.exit(3)
     except Fault as problem:
         print(f"damaged: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyError, ValueError, OverflowError) as problem:
+        print(f"damaged: what records say does not fit together: {problem!r}", file=sys.stderr)
         sys.exit(1)

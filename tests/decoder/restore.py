@@ -4,7 +4,6 @@ import stat
 import sys
 
 from changes import BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK
-from codec import Fault
 from contents import Packs
 from state import ROOT, Inode, Volume
 
@@ -67,7 +66,7 @@ class Restorer:
             os.symlink(inode.target, name)
         else:
             try:
-                os.mknod(name, NODE_TYPE[inode.type] | 0o600, device(inode.rdev))
+                os.mknod(name, NODE_TYPE[inode.type] | 0o600, inode.rdev)
             except PermissionError:
                 print(f"left out, since only root may make it: {os.fsdecode(name)!r}", file=sys.stderr)
                 return
@@ -94,6 +93,3 @@ class Restorer:
                 print(f"{os.fsdecode(name)!r}: attribute {os.fsdecode(attribute)}: {error.strerror}", file=sys.stderr)
         os.utime(name, ns=(inode.atime, inode.mtime), follow_symlinks=False)
 
-
-def device(number: int) -> int:
-    return number
