@@ -17,7 +17,7 @@ from checkpoint import read_checkpoint
 from codec import Fault
 from contents import Packs
 from fold import Fold
-from records import read_logs
+from records import is_checkpoint_behind, read_logs
 from restore import Restorer
 from slots import PASSPHRASE, RECOVERY_KEY, WrongKey, open_volume, recovery_key
 from objects import describe_objects
@@ -77,7 +77,12 @@ def main() -> None:
     root = None if args.no_checkpoint else newest_checkpoint(store)
     if root:
         volume = read_checkpoint(store, keys, packs, root)
+    included = set(volume.marks)
     records = read_logs(store, keys, volume)
+    if included and is_checkpoint_behind(included, records):
+        packs, volume, included = Packs(store, keys), Volume(), set()
+        records = read_logs(store, keys, volume)
+    records = [record for record in records if (record.log, record.number) not in included]
     if args.command == "log":
         for record in records:
             name = os.fsdecode(volume.logs[record.log].name)

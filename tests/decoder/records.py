@@ -10,6 +10,7 @@ from store import Store, in_hex, object_key
 
 
 OPENING, CLOSING, ACKNOWLEDGEMENT = 1, 2, 4
+NO_CHANGES = b"\1\0\0\0"
 
 
 @dataclass
@@ -95,7 +96,6 @@ def read_logs(store: Store, keys: Keys, volume: Volume) -> list[Record]:
         if other.hash != record.hash:
             raise Fault(f"{key}: there is another {record.where()}")
 
-    included = dict(volume.marks)
     for record in records.values():
         mark = (record.hash, record.stamp)
         if volume.marks.setdefault((record.log, record.number), mark) != mark:
@@ -105,7 +105,27 @@ def read_logs(store: Store, keys: Keys, volume: Volume) -> list[Record]:
             verify_record(keys, volume, record)
         except Fault as fault:
             raise Fault(f"{record.key}: {fault}") from None
-    return sorted((r for place, r in records.items() if place not in included), key=lambda r: (r.stamp, r.log))
+    return sorted(records.values(), key=lambda record: (record.stamp, record.log))
+
+
+def is_checkpoint_behind(included: set[tuple[bytes, int]], records: list[Record]) -> bool:
+    """Whether a record that the checkpoint lacks was made by somebody who did not know all that it includes."""
+    needed: dict[bytes, int] = {}
+    for record in records:
+        if (record.log, record.number) in included and record.changes != NO_CHANGES:
+            needed[record.log] = max(needed.get(record.log, 0), record.number)
+    known: dict[tuple[bytes, int], dict[bytes, int]] = {}
+    for record in records:
+        quoted = [(log, number) for log, number, _ in record.heads + [record.predecessor]]
+        knows: dict[bytes, int] = {}
+        for log, number in quoted + [(record.log, record.number - 1)]:
+            for other, newest in [*known.get((log, number), {}).items(), (log, number)]:
+                knows[other] = max(knows.get(other, 0), newest)
+        known[record.log, record.number] = knows
+        if (record.log, record.number) not in included and record.changes != NO_CHANGES:
+            if any(knows.get(log, 0) < number for log, number in needed.items()):
+                return True
+    return False
 
 
 def verify_record(keys: Keys, volume: Volume, record: Record) -> None:
