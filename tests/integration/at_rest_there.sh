@@ -63,5 +63,5 @@ done
 awk '{ n[$1]++; size[$1] += $2; used[$1] += $3; all += $2; all_used += $3 }
   END { for (k in n) printf "%s: %d, %d bytes, of which %d are padding\n", k, n[k], size[k], size[k] - used[k]
         printf "padding: %.2f %%\n", 100 * (all - all_used) / all_used
-        exit !(all_used > 10000000 && all - all_used < 0.12 * all_used) }' "$work/objects" ||
+        exit !(all_used > 5000000 && all - all_used < 0.12 * all_used) }' "$work/objects" ||
   fail "padding costs too much, or there was little to pad"
