@@ -129,7 +129,7 @@ def state_of_rows(table: dict[bytes, bytes], packs: Packs) -> Volume:
         if key[:1] == b"I":
             volume.inodes[struct.unpack(">Q", key[1:])[0]] = inode_row(r)
         elif key[:1] == b"P":
-            packs.add(key[1:], Place(r.string().decode(), r.varint(), 0, r.varint()))
+            packs.add(key[1:], Place(r.string().decode(), signed64(r.varint()), 0, r.varint()))
             r.end()
         elif key[:2] == b"Sr":
             r.version(r.u8(), 1, "a record's mark")
