@@ -69,8 +69,7 @@ Outcome<void> Exporter::copy_directory(const model::Node& node, int dir, const s
   if (!here) return give_up(Failure(errno_error(path, errno)));
   TRYV(reader_.for_each(
       node.ino, [&](const Replica::ListedNode& n) { return copy(n.node, here.get(), n.name, path + "/" + n.name); }));
-  copy_xattrs(node, here.get(), path);
-  copy_attributes(node.inode, dir, name, path);
+  copy_attributes(node, dir, name, path);
   return {};
 }
 
@@ -85,8 +84,7 @@ Outcome<void> Exporter::copy_file(const model::Node& node, int dir, const std::s
   if (!copied) return give_up(copied.error().in(path));
   if (::ftruncate(file.get(), static_cast<off_t>(node.inode.size)) != 0)
     return give_up(Failure(errno_error(path, errno)));
-  copy_xattrs(node, file.get(), path);
-  copy_attributes(node.inode, dir, name, path);
+  copy_attributes(node, dir, name, path);
   return {};
 }
 
@@ -96,7 +94,7 @@ Outcome<void> Exporter::copy_special(const model::Node& node, int dir, const std
                  ? ::symlinkat(node.inode.target.c_str(), dir, name.c_str())
                  : ::mknodat(dir, name.c_str(), mode_bits(node.inode), static_cast<dev_t>(node.inode.rdev));
   if (made == 0)
-    copy_attributes(node.inode, dir, name, path);
+    copy_attributes(node, dir, name, path);
   else
     leave_out(path, type_name(node.inode.type), errno);
   return {};
@@ -109,19 +107,24 @@ bool Exporter::copy_as_link(const model::Node& node, int dir, const std::string&
   return !is_new && ::linkat(AT_FDCWD, first->second.c_str(), dir, name.c_str(), 0) == 0;
 }
 
-void Exporter::copy_xattrs(const model::Node& node, int fd, const std::string& path) {
+void Exporter::copy_xattrs(const model::Node& node, int dir, const std::string& name, const std::string& path) {
   if (!node.inode.has_xattrs) return;
   auto xattrs = reader_.replica().list_xattrs(node.ino);
   if (!xattrs) return leave_out(path, "extended attributes", EIO);
+  // There is no lsetxattrat(): this way it is the link's own attributes, and the path may be long.
+  const std::string here = dir == AT_FDCWD ? name : "/proc/self/fd/" + std::to_string(dir) + "/" + name;
   for (const model::Xattr& x : *xattrs)
-    if (::fsetxattr(fd, x.name.c_str(), x.value.data(), x.value.size(), 0) != 0)
+    if (::lsetxattr(here.c_str(), x.name.c_str(), x.value.data(), x.value.size(), 0) != 0)
       leave_out(path, "extended attribute " + printable(x.name), errno);
 }
 
-void Exporter::copy_attributes(const model::Inode& inode, int dir, const std::string& name, const std::string& path) {
+// The owner first: giving a file away takes its capabilities. Attributes before the mode, which may forbid writing them.
+void Exporter::copy_attributes(const model::Node& node, int dir, const std::string& name, const std::string& path) {
+  const model::Inode& inode = node.inode;
   bool is_link = inode.type == model::FileType::kSymlink;
   if (::geteuid() == 0 && ::fchownat(dir, name.c_str(), inode.uid, inode.gid, AT_SYMLINK_NOFOLLOW) != 0)
     leave_out(path, "owner", errno);
+  copy_xattrs(node, dir, name, path);
   if (!is_link && ::fchmodat(dir, name.c_str(), inode.mode & 07777, 0) != 0) leave_out(path, "mode", errno);
   timespec times[] = {to_timespec(inode.atime), to_timespec(inode.mtime)};
   if (::utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) leave_out(path, "times", errno);

@@ -29,8 +29,8 @@ class Exporter {
   Outcome<void> copy_file(const model::Node& node, int dir, const std::string& name, const std::string& path);
   Outcome<void> copy_special(const model::Node& node, int dir, const std::string& name, const std::string& path);
   bool copy_as_link(const model::Node& node, int dir, const std::string& name, const std::string& path);
-  void copy_xattrs(const model::Node& node, int fd, const std::string& path);
-  void copy_attributes(const model::Inode& inode, int dir, const std::string& name, const std::string& path);
+  void copy_xattrs(const model::Node& node, int dir, const std::string& name, const std::string& path);
+  void copy_attributes(const model::Node& node, int dir, const std::string& name, const std::string& path);
   void leave_out(const std::string& path, const std::string& what, int err);
 
   StoreReader& reader_;

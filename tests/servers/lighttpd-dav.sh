@@ -16,12 +16,14 @@ mkdir -p "$dir/root/basic" "$dir/root/digest" "$dir/tmp" "$dir/db"
 sh "$here/mkcert.sh" "$dir/tls"
 echo 'tester:s3cret' >"$dir/plain"
 cat >"$dir/lighttpd.conf" <<C
-server.modules = ( "mod_auth", "mod_authn_file", "mod_openssl", "mod_webdav" )
+server.modules = ( "mod_accesslog", "mod_auth", "mod_authn_file", "mod_openssl", "mod_webdav" )
 server.document-root = "$dir/root"
 server.upload-dirs = ( "$dir/tmp" )
 server.bind = "127.0.0.1"
 server.port = $port
 server.errorlog = "$dir/error.log"
+accesslog.filename = "$dir/access.log"
+accesslog.format = "%h %u %t \"%r\" %>s %b \"%{Range}i\" \"%{User-Agent}i\""
 server.pid-file = "$dir/pid"
 server.max-keep-alive-requests = 100000
 server.max-keep-alive-idle = 60
