@@ -14,6 +14,8 @@ class WrongKey(Exception):
 
 
 PASSPHRASE, RECOVERY_KEY = 1, 2
+REMOVED = ".removed"
+STATEMENT = 300  # bytes at the end
 MEMORY_KIB = (8 << 10, 4 << 20)
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -58,13 +60,19 @@ class Slot:
         r = Reader(self.data)
         if r.raw(8) != b"coffslot":
             raise Fault("not a slot")
-        r.version(r.u16(), 1, "a slot")
+        version = r.u16()
+        r.version(version, 2, "a slot")
         self.kind, self.memory, self.passes = r.u8(), r.u32(), r.u32()
         if self.kind == PASSPHRASE and not (MEMORY_KIB[0] <= self.memory <= MEMORY_KIB[1] and 1 <= self.passes <= 64):
             raise Fault("asks for more, or less, work than a slot may")
         self.salt, self.id, self.public_key, self.binding = r.raw(16), r.raw(16), r.raw(32), r.raw(32)
         self.ephemeral, self.commitment = r.raw(32), r.raw(32)
         self.head, self.sealed = self.data[: r.at], r.rest()
+        self.stated = version > 1
+        if self.stated:
+            if len(self.sealed) < STATEMENT:
+                raise Fault("not a whole slot")
+            self.sealed = self.sealed[:-STATEMENT]
 
     def seeds(self, secret: bytes) -> bytes:
         if self.kind == PASSPHRASE:
@@ -73,6 +81,8 @@ class Slot:
 
     def open(self, secret: bytes, volume: bytes, signing_key: bytes) -> Keys | None:
         """None if it is the slot of another secret."""
+        if self.stated:
+            verify_signature(signing_key, b"coffer slot\0" + volume + self.data[:-64], self.data[-64:], "the slot")
         seeds = self.seeds(secret)
         public_key, private_key = nacl.bindings.crypto_box_seed_keypair(seeds[:32])
         if public_key != self.public_key:
@@ -110,7 +120,10 @@ def open_volume(store: Store, kind: int, secret: bytes) -> Keys:
         r.end()
     except Fault as fault:
         raise Fault(f"coffer: {fault}") from None
-    for key in store.keys("slot"):
+    slots = store.keys("slot")
+    for key in slots:
+        if key.endswith(REMOVED) or key + REMOVED in slots:
+            continue
         try:
             slot = Slot(store.get(key))
             if slot.id.hex() != key.removeprefix("slot/"):
