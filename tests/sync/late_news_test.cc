@@ -150,7 +150,8 @@ TEST_F(LateNewsTest, WhatIsPendingStaysOnTop) {
   EXPECT_EQ(still, text(1000, 20));
 }
 
-// It sorts after all that is settled, but its author did not know all of that.
+// It sorts after all that is settled (or with the last of it, as the machines' timing goes), but its author did not know all
+// of that.
 TEST_F(LateNewsTest, AnOldViewIsEnough) {
   SyncOptions seldom = quick_options();
   seldom.poll_active = seldom.poll_idle = std::chrono::seconds(100);
@@ -181,7 +182,7 @@ TEST_F(LateNewsTest, AnOldViewIsEnough) {
   c_->start();
   c_->write("removed", text(1000, 4));
   c_->must_sync();
-  EXPECT_GT(newest_stamp(*c_), a_->replica().stable());
+  EXPECT_GE(newest_stamp(*c_), a_->replica().stable());
   EXPECT_GT(a_->replica().stable(), 2u);
   c_->stop();
   carry_on_both_sides();
