@@ -1,7 +1,6 @@
 #include "fs/model/invariants.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,30 +13,19 @@
 namespace coffer::model {
 namespace {
 
-// Calls `visit` with every row of a kind; it stops at the first error.
-Result<void> walk(const ReadRows& rows, RowKind kind, const std::function<Result<void>(const Row&)>& visit) {
-  const std::string prefix = kind_prefix(kind);
-  for (std::string at = prefix;;) {
-    TRY(std::optional<Row> row, rows.next(prefix, at));
-    if (!row) return {};
-    TRYV(visit(*row));
-    at = std::move(row->key);
-  }
-}
-
 class FaultFinder {
  public:
   explicit FaultFinder(const ReadRows& rows) : rows_(rows) {}
 
   Result<std::vector<std::string>> run() {
-    TRYV(walk(rows_, RowKind::kInode, [this](const Row& row) { return see_inode(row); }));
-    TRYV(walk(rows_, RowKind::kEntry, [this](const Row& row) { return see_entry(row); }));
-    TRYV(walk(rows_, RowKind::kLink, [this](const Row& row) { return see_link(row); }));
+    TRYV(walk_rows(rows_, RowKind::kInode, [this](const Row& row) { return see_inode(row); }));
+    TRYV(walk_rows(rows_, RowKind::kEntry, [this](const Row& row) { return see_entry(row); }));
+    TRYV(walk_rows(rows_, RowKind::kLink, [this](const Row& row) { return see_link(row); }));
     for (auto& [ino, i] : inodes_) TRYV(check_inode(ino, i));
     check_reach();
-    TRYV(walk(rows_, RowKind::kTombstone, [this](const Row& row) { return see_tombstone(row); }));
-    TRYV(walk(rows_, RowKind::kDisplaced, [this](const Row& row) { return see_displaced(row); }));
-    TRYV(walk(rows_, RowKind::kAlias, [this](const Row& row) { return see_alias(row); }));
+    TRYV(walk_rows(rows_, RowKind::kTombstone, [this](const Row& row) { return see_tombstone(row); }));
+    TRYV(walk_rows(rows_, RowKind::kDisplaced, [this](const Row& row) { return see_displaced(row); }));
+    TRYV(walk_rows(rows_, RowKind::kAlias, [this](const Row& row) { return see_alias(row); }));
     return std::move(faults_);
   }
 

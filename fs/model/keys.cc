@@ -79,6 +79,16 @@ std::string history_prefix(Generation generation) {
 
 std::string kind_prefix(RowKind kind) { return std::string(1, static_cast<char>(kind)); }
 
+Result<void> walk_rows(const ReadRows& rows, RowKind kind, const std::function<Result<void>(const Row&)>& visit) {
+  const std::string prefix = kind_prefix(kind);
+  for (std::string at = prefix;;) {
+    TRY(std::optional<Row> row, rows.next(prefix, at));
+    if (!row) return {};
+    TRYV(visit(*row));
+    at = std::move(row->key);
+  }
+}
+
 std::optional<RowKind> kind_of(std::string_view key) {
   if (key.empty()) return std::nullopt;
   switch (static_cast<RowKind>(key[0])) {

@@ -19,6 +19,7 @@
 // T, V, W, A and D rows are what changes leave behind for others who have not seen them yet (remains.h).
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "base/rows.h"
@@ -63,6 +64,8 @@ enum class RowKind : char {
   kHistory = 'H',
 };
 std::string kind_prefix(RowKind kind);
+// Calls `visit` with every row of a kind whose keys are clear; it stops at the first error. `visit` may erase the row.
+Result<void> walk_rows(const ReadRows& rows, RowKind kind, const std::function<Result<void>(const Row&)>& visit);
 std::optional<RowKind> kind_of(std::string_view key);
 bool is_tracked(const RowKey& key);
 

@@ -46,38 +46,28 @@ Result<void> fold(Fold& out, Generation first, const Replica::NextRecord& next, 
   return {};
 }
 
-Result<void> walk(const Rows& rows, RowKind kind, const std::function<Result<void>(const Row&)>& visit) {
-  const std::string prefix = model::kind_prefix(kind);
-  for (std::string at = prefix;;) {
-    TRY(std::optional<Row> row, rows.next(prefix, at));
-    if (!row) return {};
-    TRYV(visit(*row));
-    at = std::move(row->key);
-  }
-}
-
 // Erases every row of a state that has no history.
 Result<void> clear_state(Rows& rows) {
-  TRYV(walk(rows, RowKind::kEntry, [&](const Row& row) -> Result<void> {
+  TRYV(model::walk_rows(rows, RowKind::kEntry, [&](const Row& row) -> Result<void> {
     TRY(model::EntryPlace place, model::parse_entry_key(row.key));
     TRY(model::Entry entry, model::decode_entry(row.value));
     rows.erase(model::name_key(place.dir, entry.name));
     rows.erase(clear_key(row.key));
     return {};
   }));
-  TRYV(walk(rows, RowKind::kLink, [&](const Row& row) -> Result<void> {
+  TRYV(model::walk_rows(rows, RowKind::kLink, [&](const Row& row) -> Result<void> {
     rows.erase(clear_key(row.key));
     return {};
   }));
-  TRYV(walk(rows, RowKind::kTombstone, [&](const Row& row) -> Result<void> {
+  TRYV(model::walk_rows(rows, RowKind::kTombstone, [&](const Row& row) -> Result<void> {
     TRY(Ino ino, model::parse_first(RowKind::kTombstone, row.key));
     return model::drop_tombstone(rows, ino);
   }));
-  TRYV(walk(rows, RowKind::kDisplaced, [&](const Row& row) -> Result<void> {
+  TRYV(model::walk_rows(rows, RowKind::kDisplaced, [&](const Row& row) -> Result<void> {
     TRY(model::FileVersion v, model::parse_displaced_key(row.key));
     return model::drop_displaced(rows, v.ino, v.version);
   }));
-  return walk(rows, RowKind::kInode, [&](const Row& row) -> Result<void> {
+  return model::walk_rows(rows, RowKind::kInode, [&](const Row& row) -> Result<void> {
     TRY(Ino ino, model::parse_first(RowKind::kInode, row.key));
     TRY(model::Inode inode, model::decode_inode(row.value));
     TRYV(model::erase_extents(rows, ino, inode));

@@ -46,14 +46,10 @@ Result<std::optional<Row>> SnapshotRows::next(std::string_view prefix, std::stri
 
 Result<void> StateSnapshot::walk(RowKind kind, const std::function<Result<void>(const Row&)>& visit,
                                  const std::stop_token& stop) const {
-  const std::string prefix = model::kind_prefix(kind);
-  for (std::string at = prefix;;) {
+  return model::walk_rows(*rows_, kind, [&](const Row& row) -> Result<void> {
     if (stop.stop_requested()) return fail(Code::kCancelled, "interrupted");
-    TRY(std::optional<Row> row, rows_->next(prefix, at));
-    if (!row) return {};
-    TRYV(visit(*row));
-    at = std::move(row->key);
-  }
+    return visit(row);
+  });
 }
 
 Result<void> StateSnapshot::survey(const std::stop_token& stop) {
