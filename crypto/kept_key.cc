@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "crypto/require.h"
+#include "crypto/slot_contents.h"
 
 namespace coffer {
 namespace {
@@ -22,11 +23,7 @@ Secret encode_kept_key(const VolumeSecrets& secrets) {
   Writer w(plain);
   w.id(secrets.volume);
   w.id(secrets.signing_public);
-  w.varint(secrets.epoch_keys.size());
-  for (const auto& [epoch, key] : secrets.epoch_keys) {
-    w.u32(epoch);
-    w.raw(key.view());
-  }
+  internal::append_epoch_keys(w, secrets.epoch_keys);
   Secret terminated(kPrefix.size() + 2 * plain.size() + 1);
   char* out = reinterpret_cast<char*>(terminated.data().data());
   std::ranges::copy(kPrefix, out);
@@ -54,16 +51,7 @@ Result<VolumeSecrets> decode_kept_key(BytesView text) {
   VolumeSecrets secrets;
   secrets.volume = r.id<VolumeId>();
   secrets.signing_public = r.id<PublicKey>();
-  size_t count = r.count(4 + 32);
-  if (!r.ok() || count == 0) return damaged();
-  Epoch last = 0;
-  for (size_t i = 0; i < count; ++i) {
-    Epoch epoch = r.u32();
-    BytesView key = r.raw(32);
-    if (!r.ok() || epoch <= last) return damaged();
-    secrets.epoch_keys.emplace(epoch, Secret(key));
-    last = epoch;
-  }
+  if (!internal::read_epoch_keys(r, secrets.epoch_keys)) return damaged();
   if (!r.at_end()) return damaged();
   return secrets;
 }

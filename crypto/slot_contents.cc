@@ -20,6 +20,32 @@ Secret signed_message(BytesView header, BytesView contents) {
 
 }  // namespace
 
+namespace internal {
+
+void append_epoch_keys(Writer& w, const std::map<Epoch, Secret>& keys) {
+  w.varint(keys.size());
+  for (const auto& [epoch, key] : keys) {
+    w.u32(epoch);
+    w.raw(key.view());
+  }
+}
+
+bool read_epoch_keys(Reader& r, std::map<Epoch, Secret>& keys) {
+  const size_t count = r.count(4 + 32);
+  if (!r.ok() || count == 0) return false;
+  Epoch last = 0;
+  for (size_t i = 0; i < count; ++i) {
+    Epoch epoch = r.u32();
+    BytesView key = r.raw(32);
+    if (!r.ok() || epoch <= last) return false;
+    keys.emplace(epoch, Secret(key));
+    last = epoch;
+  }
+  return true;
+}
+
+}  // namespace internal
+
 Secret encode_slot_contents(const VolumeSecrets& secrets, SlotKind kind, BytesView header) {
   size_t at_most = VolumeId::kSize + PublicKey::kSize + 1 + 64 + 10 + secrets.epoch_keys.size() * (4 + 32) +
                    Signature::kSize + kSlotPadding;
@@ -31,11 +57,7 @@ Secret encode_slot_contents(const VolumeSecrets& secrets, SlotKind kind, BytesVi
   bool with_signing_secret = kind != SlotKind::kDevice;
   w.u8(with_signing_secret ? 1 : 0);
   if (with_signing_secret) w.raw(secrets.signing_secret->secret().view());
-  w.varint(secrets.epoch_keys.size());
-  for (const auto& [epoch, key] : secrets.epoch_keys) {
-    w.u32(epoch);
-    w.raw(key.view());
-  }
+  internal::append_epoch_keys(w, secrets.epoch_keys);
   w.id(secrets.signing_secret->sign(signed_message(header, out).view()));
   out.resize((out.size() + kSlotPadding - 1) / kSlotPadding * kSlotPadding);
   internal::require(out.size() <= at_most, "slot contents larger than reckoned");
@@ -59,16 +81,7 @@ Result<VolumeSecrets> decode_slot_contents(BytesView plain, SlotKind kind, Bytes
     if (!signing || signing->public_key() != secrets.signing_public) return damaged();
     secrets.signing_secret = std::move(*signing);
   }
-  size_t count = r.count(4 + 32);
-  if (!r.ok() || count == 0) return damaged();
-  Epoch last = 0;
-  for (size_t i = 0; i < count; ++i) {
-    Epoch epoch = r.u32();
-    BytesView key = r.raw(32);
-    if (!r.ok() || epoch <= last) return damaged();
-    secrets.epoch_keys.emplace(epoch, Secret(key));
-    last = epoch;
-  }
+  if (!internal::read_epoch_keys(r, secrets.epoch_keys)) return damaged();
   BytesView contents = plain.first(plain.size() - r.remaining());
   Signature signature = r.id<Signature>();
   BytesView padding = r.raw(r.remaining());

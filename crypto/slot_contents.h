@@ -2,6 +2,8 @@
 // slot's public key, so nothing here may be trusted before the signature and the slot's binding fit.
 #pragma once
 
+#include <map>
+
 #include "base/bytes.h"
 #include "base/result.h"
 #include "crypto/keys.h"
@@ -17,5 +19,12 @@ Secret encode_slot_contents(const VolumeSecrets& secrets, SlotKind kind, BytesVi
 
 // All checks that need no more than the plaintext and the signing key in it.
 Result<VolumeSecrets> decode_slot_contents(BytesView plain, SlotKind kind, BytesView header);
+
+namespace internal {
+// The volume keys of all epochs: count varint | count * (epoch u32, rising from 1 or more | volume key 32).
+void append_epoch_keys(Writer& w, const std::map<Epoch, Secret>& keys);
+// False: none, or they do not rise.
+bool read_epoch_keys(Reader& r, std::map<Epoch, Secret>& keys);
+}  // namespace internal
 
 }  // namespace coffer
