@@ -23,19 +23,26 @@ Bytes encode(const RecordMark& mark) {
   return out;
 }
 
-// A log that was succeeded is known to whoever quotes a later log of the chain, whole.
-bool knows_by_successor(const std::map<LogId, LogTail>& tails, const LogTail& writer, const LogTail& tail) {
+// A log that was succeeded is known to whoever quotes a later log of the chain, whole. `find` looks a log up among
+// `count`, and may give nullptr.
+template <typename Find>
+bool knows_by_successor(const Find& find, size_t count, const LogTail& writer, const LogTail& tail) {
   const LogTail* at = &tail;
-  for (size_t steps = 0; at->successor && steps <= tails.size(); ++steps) {
+  for (size_t steps = 0; at->successor && steps <= count; ++steps) {
     if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
-    auto next = tails.find(*at->successor);
-    if (next == tails.end()) return false;
-    at = &next->second;
+    at = find(*at->successor);
+    if (at == nullptr) return false;
   }
   return false;
 }
 
+const LogTail* find_in(const std::map<LogId, LogTail>& tails, const LogId& log) {
+  auto it = tails.find(log);
+  return it == tails.end() ? nullptr : &it->second;
+}
+
 uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours) {
+  auto find = [&](const LogId& log) { return find_in(tails, log); };
   uint64_t greatest = 0;
   for (const auto& [log, tail] : tails) greatest = std::max(greatest, tail.stamp);
   uint64_t line = greatest;
@@ -46,7 +53,7 @@ uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& 
       if (other == writer.log) continue;
       auto seen = writer.seen.find(other);
       if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
-      if (knows_by_successor(tails, writer, tail)) continue;
+      if (knows_by_successor(find, tails.size(), writer, tail)) continue;
       line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
     }
   }
@@ -214,23 +221,36 @@ uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   return stable_stamp_of(tails_, ours);
 }
 
-std::map<LogId, LogTail> TailBatch::all() const {
-  std::map<LogId, LogTail> out = tails_;
-  for (LogTail& tail : base_.all()) out.emplace(tail.log, std::move(tail));
-  return out;
+uint64_t TailBatch::stable_stamp(const DeviceId& ours) const {
+  std::map<LogId, LogTail> all = tails_;
+  for (LogTail& tail : base_.all()) all.emplace(tail.log, std::move(tail));
+  return stable_stamp_of(all, ours);
 }
 
-uint64_t TailBatch::stable_stamp(const DeviceId& ours) const { return stable_stamp_of(all(), ours); }
-
 Result<bool> TailBatch::knows_all(const LogId& log, uint64_t stamp) const {
-  const std::map<LogId, LogTail> tails = all();
-  const LogTail& writer = tails.at(log);
-  for (const auto& [other, tail] : tails) {
-    if (other == log || tail.first_stamp > stamp || knows_by_successor(tails, writer, tail)) continue;
-    auto seen = writer.seen.find(other);
-    const uint64_t next = seen == writer.seen.end() ? 1 : seen->second.number + 1;
-    TRY(auto unknown, mark(other, next));
-    if (unknown && unknown->stamp <= stamp) return false;
+  std::vector<std::pair<LogId, uint64_t>> unknown;  // of each log the first, if there is such a record
+  {
+    MutexLock lock(base_.mutex_);
+    const std::map<LogId, LogTail>& below = base_.tails_;
+    auto find = [&](const LogId& id) {
+      const LogTail* here = find_in(tails_, id);
+      return here != nullptr ? here : find_in(below, id);
+    };
+    const LogTail& writer = *find(log);
+    auto look_at = [&](const LogTail& tail) {
+      if (tail.log == log || tail.first_stamp > stamp) return;
+      if (knows_by_successor(find, tails_.size() + below.size(), writer, tail)) return;
+      auto seen = writer.seen.find(tail.log);
+      const uint64_t next = seen == writer.seen.end() ? 1 : seen->second.number + 1;
+      if (next <= tail.number) unknown.emplace_back(tail.log, next);
+    };
+    for (const auto& [id, tail] : tails_) look_at(tail);
+    for (const auto& [id, tail] : below)
+      if (!tails_.contains(id)) look_at(tail);
+  }
+  for (const auto& [other, number] : unknown) {
+    TRY(auto first, mark(other, number));
+    if (first && first->stamp <= stamp) return false;
   }
   return true;
 }

@@ -124,8 +124,6 @@ class TailBatch : public TailView {
   bool empty() const { return marks_.empty(); }
 
  private:
-  std::map<LogId, LogTail> all() const;
-
   LogTails& base_;
   std::map<LogId, LogTail> tails_;
   std::map<std::pair<LogId, uint64_t>, RecordMark> marks_;
