@@ -1,11 +1,10 @@
 #include "fs/sync/checkpoint_loader.h"
 
 #include <algorithm>
-#include <atomic>
 
-#include "base/thread.h"
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/parallel.h"
 
 namespace coffer {
 
@@ -94,22 +93,12 @@ Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const st
 Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& checkpoint, const std::stop_token& stop) {
   const auto& segments = checkpoint.segments;
   std::vector<std::optional<Result<Bytes>>> got(segments.size());
-  std::atomic<size_t> next{0};
-  std::atomic<bool> failed{false};
   auto keys = [this](Epoch e) { return c_.keys_of(e); };
-  auto work = [&] {
-    for (size_t i; !failed && (i = next++) < segments.size();) {
-      auto object = c_.store.get(pack_key(segments[i].id), segments[i].object_size, stop);
-      got[i] = object ? open_segment(*object, c_.volume, segments[i], keys) : std::move(object);
-      if (!*got[i]) failed = true;
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    size_t threads = std::min<size_t>(segments.size(), std::max(1u, c_.options.fetches));
-    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-segments", work));
-    work();
-  }
+  in_parallel("coffer-segments", segments.size(), c_.options.fetches, [&](size_t i) {
+    auto object = c_.store.get(pack_key(segments[i].id), segments[i].object_size, stop);
+    got[i] = object ? open_segment(*object, c_.volume, segments[i], keys) : std::move(object);
+    return got[i]->has_value();
+  });
   std::vector<Bytes> out;
   for (auto& result : got) {
     if (!result) continue;  // another failed

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "crypto/hash.h"
+#include "fs/sync/parallel.h"
 #include "fs/sync/replayer.h"
 
 namespace coffer {
@@ -299,16 +300,10 @@ std::vector<std::pair<RecordName, uint64_t>> News::choose() const {
 
 Result<void> News::download(const std::vector<std::pair<RecordName, uint64_t>>& names, std::stop_token stop) {
   std::vector<std::optional<Result<Bytes>>> got(names.size());
-  std::atomic<size_t> next{0};
-  auto work = [&] {
-    for (size_t i; (i = next++) < names.size();) got[i] = c_.store.get(names[i].first.key(), kRecordMax, stop);
-  };
-  {
-    std::vector<std::jthread> helpers;
-    size_t threads = std::min<size_t>(names.size(), std::max(1u, c_.options.fetches));
-    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-newsget", work));
-    work();
-  }
+  in_parallel("coffer-newsget", names.size(), c_.options.fetches, [&](size_t i) {
+    got[i] = c_.store.get(names[i].first.key(), kRecordMax, stop);
+    return true;
+  });
   std::optional<Error> trouble;
   for (size_t i = 0; i < names.size(); ++i) {
     Result<Bytes>& object = *got[i];

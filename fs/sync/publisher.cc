@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "crypto/random.h"
+#include "fs/sync/parallel.h"
 
 namespace coffer {
 
@@ -272,22 +273,15 @@ Result<void> Publisher::upload_packs(const Frozen& frozen, std::vector<RecordPac
     else
       todo.push_back(i);
   }
-  std::atomic<size_t> next{0};
   std::stop_source give_up;
   std::stop_callback outer(stop, [&] { give_up.request_stop(); });
   std::vector<Result<void>> outcomes(todo.size(), fail(Code::kCancelled, "another upload failed"));
-  auto work = [&] {
-    for (size_t i; (i = next++) < todo.size() && !give_up.stop_requested();) {
-      outcomes[i] = upload_pack(frozen.packs[todo[i]], packs[todo[i]], give_up.get_token());
-      if (!outcomes[i]) give_up.request_stop();
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    size_t threads = std::min<size_t>(todo.size(), std::max(1u, c_.options.uploads));
-    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-upload", work));
-    work();
-  }
+  in_parallel("coffer-upload", todo.size(), c_.options.uploads, [&](size_t i) {
+    if (give_up.stop_requested()) return false;
+    outcomes[i] = upload_pack(frozen.packs[todo[i]], packs[todo[i]], give_up.get_token());
+    if (!outcomes[i]) give_up.request_stop();
+    return outcomes[i].has_value();
+  });
   std::optional<Error> trouble;
   for (size_t i = 0; i < todo.size(); ++i) {
     if (outcomes[i])

@@ -1,9 +1,8 @@
 #include "fs/sync/replayer.h"
 
 #include <algorithm>
-#include <atomic>
 
-#include "base/thread.h"
+#include "fs/sync/parallel.h"
 
 namespace coffer {
 
@@ -76,20 +75,10 @@ Result<void> Replayer::read_ahead(const std::stop_token& stop) {
     ++at_;
   }
   std::vector<std::optional<Result<OrderedRecord>>> got(at_ - first);
-  std::atomic<size_t> turn{0};
-  std::atomic<bool> failed{false};
-  auto work = [&] {
-    for (size_t i; !failed && (i = turn++) < got.size();) {
-      got[i] = get(order_[first + i], stop);
-      if (!*got[i]) failed = true;
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    size_t threads = std::min<size_t>(got.size(), std::max(1u, c_.options.fetches));
-    for (size_t i = 1; i < threads; ++i) helpers.push_back(start_thread("coffer-replay", work));
-    work();
-  }
+  in_parallel("coffer-replay", got.size(), c_.options.fetches, [&](size_t i) {
+    got[i] = get(order_[first + i], stop);
+    return got[i]->has_value();
+  });
   for (auto& result : got) {
     if (!result) continue;  // another failed
     if (!*result) return fail(result->error());
