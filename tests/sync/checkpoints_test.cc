@@ -3,7 +3,6 @@
 #include <thread>
 
 #include "fs/sync/checkpoint.h"
-#include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "tests/sync/device.h"
 
@@ -44,11 +43,8 @@ class CheckpointsTest : public DevicesTest {
     EXPECT_TRUE(there());
   }
   static uint64_t newest_stamp(Device& d) {
-    LogTails tails([&](const RowKey& key) { return d.replica().get_row(key); });
-    auto rows = d.replica().rows_with_prefix(LogTails::kTailPrefix);
-    EXPECT_TRUE(rows && tails.load(*rows));
     uint64_t stamp = 0;
-    for (const LogTail& tail : tails.all()) stamp = std::max(stamp, tail.stamp);
+    for (const LogTail& tail : d.logs()) stamp = std::max(stamp, tail.stamp);
     return stamp;
   }
   // A new device, and which records it fetched until it had everything.

@@ -212,6 +212,13 @@ std::string Device::problems() const {
   return out;
 }
 
+std::vector<LogTail> Device::logs() {
+  LogTails tails([&](const RowKey& key) { return replica_->get_row(key); });
+  auto rows = replica_->rows_with_prefix(LogTails::kTailPrefix);
+  EXPECT_TRUE(rows && tails.load(*rows));
+  return tails.all();
+}
+
 FaultRates unreliable() {
   FaultRates rates;
   rates.fail_before = 80;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "fs/replica/replica.h"
+#include "fs/sync/log_tails.h"
 #include "fs/sync/synchronizer.h"
 #include "remote/fault_store.h"
 #include "remote/memory_store.h"
@@ -62,6 +63,7 @@ class Device {
   std::map<std::string, std::string> tree();
 
   std::string problems() const;
+  std::vector<LogTail> logs();  // as far as they are applied
   const std::string& dir() const { return dir_.path(); }
   Replica& replica() { return *replica_; }
   Synchronizer& sync_engine() { return *sync_; }

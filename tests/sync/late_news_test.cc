@@ -1,6 +1,5 @@
 // Records that sort before what is settled elsewhere: written on an old view of the store by a device that nobody waited for.
 #include "crypto/hash.h"
-#include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "tests/sync/device.h"
 
@@ -26,15 +25,20 @@ class LateNewsTest : public DevicesTest {
   }
   // The greatest stamp of the logs of this device.
   static uint64_t newest_stamp(Device& d) {
-    LogTails tails([&](const RowKey& key) { return d.replica().get_row(key); });
-    auto rows = d.replica().rows_with_prefix(LogTails::kTailPrefix);
-    EXPECT_TRUE(rows && tails.load(*rows));
     uint64_t stamp = 0;
-    for (const LogTail& tail : tails.all())
+    for (const LogTail& tail : d.logs())
       if (tail.device == d.identity().device) stamp = std::max(stamp, tail.stamp);
     return stamp;
   }
 
+  // c joins in its own place, sees all that there is, and leaves.
+  void c_visits() {
+    carry(*memory_, *elsewhere_);
+    c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
+    c_->start();
+    c_->must_sync();
+    c_->stop();
+  }
   // A volume that `c` has left, and on which `a` and `b` have gone on so far that what c knew is settled there.
   void go_on_without_c(SyncOptions options_of_a = quick_options()) {
     a_ = device("a", options_of_a), b_ = device("b");
@@ -45,11 +49,7 @@ class LateNewsTest : public DevicesTest {
       a_->write(name, text(1000, 1));
     a_->write("moved/inside", noise(300'000, 5));
     settle({a_.get(), b_.get()});
-    carry(*memory_, *elsewhere_);
-    c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
-    c_->start();
-    c_->must_sync();
-    c_->stop();
+    c_visits();
 
     for (int i = 0; i < 4; ++i) {
       a_->write("changed by all", text(1000, 10 + static_cast<uint64_t>(i)));
@@ -158,11 +158,7 @@ TEST_F(LateNewsTest, AnOldViewIsEnough) {
   a_ = device("a", seldom), b_ = device("b", seldom);
   for (const char* name : {"removed", "of a", "of b"}) a_->write(name, text(1000, 1));
   settle({a_.get(), b_.get()});
-  carry(*memory_, *elsewhere_);
-  c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
-  c_->start();
-  c_->must_sync();
-  c_->stop();
+  c_visits();
   carry_on_both_sides();
   settle({a_.get(), b_.get()});
 
