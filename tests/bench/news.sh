@@ -47,7 +47,7 @@ requests() {
   "$coffer" status --json "$1" | python3 -c '
 import json, sys
 store = json.load(sys.stdin)["counters"]["store"]
-print(sum(store[k] for k in store if k in ("puts", "gets", "lists", "removes")))'
+print(sum(store[k] for k in ("put", "get", "list", "remove", "other")))'
 }
 if [ "$quiet" -gt 0 ]; then
   sleep 620  # activity counts for ten minutes
