@@ -231,21 +231,21 @@ Result<bool> TailBatch::knows_all(const LogId& log, uint64_t stamp) const {
   std::vector<std::pair<LogId, uint64_t>> unknown;  // of each log the first, if there is such a record
   {
     MutexLock lock(base_.mutex_);
-    const std::map<LogId, LogTail>& below = base_.tails_;
-    auto find = [&](const LogId& id) {
+    auto find = [&](const LogId& id) NO_THREAD_SAFETY_ANALYSIS {
       const LogTail* here = find_in(tails_, id);
-      return here != nullptr ? here : find_in(below, id);
+      return here != nullptr ? here : find_in(base_.tails_, id);
     };
     const LogTail& writer = *find(log);
+    const size_t count = tails_.size() + base_.tails_.size();
     auto look_at = [&](const LogTail& tail) {
       if (tail.log == log || tail.first_stamp > stamp) return;
-      if (knows_by_successor(find, tails_.size() + below.size(), writer, tail)) return;
+      if (knows_by_successor(find, count, writer, tail)) return;
       auto seen = writer.seen.find(tail.log);
       const uint64_t next = seen == writer.seen.end() ? 1 : seen->second.number + 1;
       if (next <= tail.number) unknown.emplace_back(tail.log, next);
     };
     for (const auto& [id, tail] : tails_) look_at(tail);
-    for (const auto& [id, tail] : below)
+    for (const auto& [id, tail] : base_.tails_)
       if (!tails_.contains(id)) look_at(tail);
   }
   for (const auto& [other, number] : unknown) {
