@@ -153,16 +153,29 @@ Result<std::optional<Frozen>> Replica::freeze() {
     }
   }
   if (!frozen.changes.empty()) return std::optional(std::move(frozen));
-  // It came to nothing: the generations go, and their history with them.
+  // It came to nothing for others; but what is unlinked and open here may have changed, so the record below can only be
+  // undone together with it.
   ExclusiveLock lock(r.state);
   if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
   model::PlainTransaction tx(*r.table);
-  for (Generation g = frozen.first; g <= frozen.last; ++g) TRYV(model::drop_history(tx, g));
+  std::optional<AppliedRecord> below;
+  if (auto newest = r.applied.rbegin(); newest != r.applied.rend()) {
+    below = newest->second;
+    tx.erase(applied_key(below->last));
+    below->last = frozen.last;
+    tx.put(applied_key(below->last), encode(*below));
+  } else {
+    for (Generation g = frozen.first; g <= frozen.last; ++g) TRYV(model::drop_history(tx, g));
+  }
   ReplicaState next{frozen.last + 1, r.generations.open};
   tx.put(state_key(), encode(next));
   auto puts = tx.take();
   r.commit(puts);
   r.generations = next;
+  if (below) {
+    r.applied.erase(std::prev(r.applied.end()));
+    r.applied[below->last] = std::move(*below);
+  }
   return std::optional<Frozen>();
 }
 

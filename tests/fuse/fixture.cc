@@ -72,7 +72,7 @@ void FakeFetcher::fetch(std::vector<Missing> missing, std::stop_token stop, std:
       auto it = requests_.find(id);
       if (it == requests_.end()) return;
       cancelled = std::move(it->second.done);
-      it->second.stop.release();  // we are inside of it: leaked, in a test
+      spent_.push_back(std::move(it->second.stop));  // we are inside of it
       requests_.erase(it);
     }
     cancelled(coffer::fail(Code::kCancelled, "stopped"));
@@ -82,7 +82,7 @@ void FakeFetcher::fetch(std::vector<Missing> missing, std::stop_token stop, std:
   if (it != requests_.end())
     it->second.stop = std::move(on_stop);
   else
-    on_stop.release();
+    spent_.push_back(std::move(on_stop));
 }
 
 Result<void> FakeFetcher::store(const std::vector<Missing>& missing) {

@@ -35,16 +35,18 @@ class FakeFetcher : public Fetcher {
   void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;
 
  private:
+  using OnStop = std::unique_ptr<std::stop_callback<std::function<void()>>>;
   struct Request {
     std::vector<Missing> missing;
     std::function<void(Result<void>)> done;
-    std::unique_ptr<std::stop_callback<std::function<void()>>> stop;
+    OnStop stop;
   };
   void answer();
   Result<void> store(const std::vector<Missing>& missing);
 
   mutable Mutex mutex_{Rank::kRemote};
   std::map<uint64_t, Request> requests_ GUARDED_BY(mutex_);
+  std::vector<OnStop> spent_ GUARDED_BY(mutex_);  // cannot go while it may be running
   uint64_t next_ GUARDED_BY(mutex_) = 0;
   Replica* replica_ GUARDED_BY(mutex_) = nullptr;
   Packs packs_ GUARDED_BY(mutex_);

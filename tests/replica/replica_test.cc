@@ -449,6 +449,44 @@ TEST(Replica, ChangesOnBothSidesLoseNeither) {
   expect_sound(**a);
 }
 
+// What is written to a file that is removed and open is in no record, and yet the record that removed it can be undone.
+TEST(Replica, WhatCameToNothingIsUndoneWithTheRecordBelow) {
+  TempDir dir_a, dir_b;
+  TestVolume volume;
+  TAKE(auto a, volume.open(dir_a.path() + "/state", "a"));
+  TAKE(auto b, volume.open(dir_b.path(), "b"));
+  ASSERT_OK(a->make_root());
+  const Ino ino = make_file(*a, kRootIno, "f");
+  ASSERT_OK(a->write(ino, 0, Bytes(3'000'000, 'o'), false));
+  Exchange exchange;
+  Packs packs;
+  auto made = exchange.publish(*a, packs);
+  ASSERT_TRUE(made.has_value());
+  Exchange::receive(*b, *made, packs);
+  Packs changed_packs;
+  ASSERT_OK(b->write(ino, 0, Bytes(10, 'b'), false));
+  auto changed = exchange.publish(*b, changed_packs);
+  ASSERT_TRUE(changed.has_value());
+
+  Packs none;
+  ASSERT_OK(a->unlink(kRootIno, "f"));
+  ASSERT_TRUE(exchange.publish(*a, none).has_value());
+  ASSERT_OK(a->truncate(ino, 100'000));
+  ASSERT_OK(a->write(ino, 1'000'000, Bytes(2'500'000, 'h'), false));
+  EXPECT_FALSE(exchange.publish(*a, none).has_value());
+  a->forget(ino);
+  EXPECT_FALSE(exchange.publish(*a, none).has_value());
+  a.reset();
+  TAKE(a, volume.open(dir_a.path() + "/state", "a"));
+  Exchange::receive(*a, *changed, changed_packs);
+  expect_sound(*a);
+  auto read = read_all(*a, ino);  // removed here, changed there: it stays
+  ASSERT_OK(read);
+  Bytes expected(3'000'000, 'o');
+  std::fill_n(expected.begin(), 10, uint8_t{'b'});
+  EXPECT_TRUE(*read == expected);
+}
+
 TEST(Replica, AFullDiskRefusesAndLosesNothing) {
   TempDir dir;
   TestVolume volume;
