@@ -39,10 +39,13 @@ class TouchFinder {
     } else if (kind == RowKind::kInode && old) {
       TRY(Ino ino, model::parse_first(RowKind::kInode, key));
       TRY(model::Inode a, model::decode_inode(*old));
-      if (a.nlink == 0) return {};  // nobody but its holders knows it
       model::Inode b;
       if (put.value) {
         TRY(b, model::decode_inode(*put.value));
+      }
+      if (a.nlink == 0) {  // nobody but its holders knows it
+        if (b.nlink > 0 && a.is_regular()) revived_.push_back(ino);
+        return {};
       }
       if (b.nlink == 0) {
         if (a.is_regular()) removed_.push_back(ino);
@@ -62,6 +65,8 @@ class TouchFinder {
 
   // Regular files that lost their last name.
   const std::vector<Ino>& removed() const { return removed_; }
+  // Those that had lost it, and have one again.
+  const std::vector<Ino>& revived() const { return revived_; }
   Touch take() {
     // An entry that only moved to another cookie leads where it led.
     for (auto& [name, leads] : entries_)
@@ -75,7 +80,7 @@ class TouchFinder {
   };
   const ReadRows& before_;
   std::map<std::pair<Ino, std::string>, Leads> entries_;
-  std::vector<Ino> removed_;
+  std::vector<Ino> removed_, revived_;
   Touch touch_;
 };
 
@@ -114,13 +119,13 @@ Result<void> play(Rows& rows, model::Touched& touched, const model::ChangeSet& c
 Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
                                                     std::span<const std::pair<ObjectId, PackPlace>> places,
                                                     std::span<const RowPut> bookkeeping) {
-  TRYV(seal_everything());
+  TRYV(seal_everything(true));
   model::Applied result;
   bool pending_again = false;
   {
     // What is written from here on is written on top of the news; what was written before is sealed, and so pending.
     NewsGate::Closed closed_gate = gate.close();
-    TRYV(seal_everything());
+    TRYV(seal_everything(true));
     ExclusiveLock generation_lock(freeze);
     ExclusiveLock lock(state);
     model::PlainTransaction all(*table);
@@ -162,6 +167,7 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
     result.touch = finder.take();
     for (Ino ino : result.touch.contents) TRYV(keep_superseded(ino, result.conflicts, tx));
     for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, result.conflicts, tx));
+    for (Ino ino : finder.revived()) TRYV(keep_superseded(ino, result.conflicts, tx));
     TRYV(pour(tx, all));
 
     gens = {next, next};

@@ -109,7 +109,7 @@ Result<void> Replica::Impl::seal_file(Ino ino) {
   return {};
 }
 
-Result<void> Replica::Impl::seal_everything() {
+Result<void> Replica::Impl::seal_everything(bool with_unlinked) {
   std::vector<Ino> inos;
   {
     MutexLock lock(files_mutex);
@@ -117,9 +117,9 @@ Result<void> Replica::Impl::seal_everything() {
     for (const auto& [since, ino] : dirty_since) inos.push_back(ino);  // in the order of writing: neighbours stay so
   }
   for (Ino ino : inos) {
-    {
+    if (!with_unlinked) {
       SharedLock lock(state);
-      if (orphans.contains(ino)) continue;  // nobody but its holders will ever see it
+      if (orphans.contains(ino)) continue;
     }
     TRYV(seal_file(ino));
   }

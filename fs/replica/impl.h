@@ -174,7 +174,8 @@ struct Replica::Impl {
   // Seals the file's data into frames and puts its extents; without `all` only whole frames. On failure the data stays.
   Result<void> seal(Ino ino, WrittenFile& file, bool all) REQUIRES(file.mutex);
   Result<void> seal_file(Ino ino);
-  Result<void> seal_everything();
+  // What is unlinked and open is seen by nobody but its holders; unless news brings the file back.
+  Result<void> seal_everything(bool with_unlinked = false);
   void drop_written(Ino ino);
   void drop_written(WrittenFile& file, uint64_t offset, uint64_t length) REQUIRES(file.mutex);
   void remove_if_clean(Ino ino, WrittenFile& file) REQUIRES(file.mutex);
@@ -209,8 +210,8 @@ struct Replica::Impl {
 
   // --- keeping.cc
   Result<std::vector<model::Orphan>> lift_orphans() const REQUIRES(state);
-  // News is about to change or remove the contents of this file, as `tx` sees it already: whoever holds it goes on with the
-  // version that `table` has still.
+  // News is about to change or remove the contents of this file, or to bring it back, as `tx` sees it already: whoever holds
+  // it goes on with the version that `table` has still.
   Result<void> keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts, model::Transaction& tx)
       REQUIRES(state);
 

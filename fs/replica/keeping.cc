@@ -40,9 +40,8 @@ Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Co
   }
   const Ino keeper = fresh_ino();
   if (!supersede_callback(ino, keeper)) return {};
-  Kept kept;
+  const bool was_named = old.nlink > 0;
   TRY(std::vector<Name> names, model::names_of(*table, ino));
-  if (!names.empty()) kept.home = std::move(names.front());
   model::Orphan orphan;
   orphan.ino = keeper;
   TRY(orphan.extents, model::extents(*table, ino, 0, old.size));
@@ -53,6 +52,9 @@ Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Co
   TRYV(model::put_orphan(tx, orphan));
   tx.put(orphan_key(keeper), {});
   orphans.insert(keeper);
+  if (!was_named) return {};  // removed by its holder, who expects no name for what he goes on writing
+  Kept kept;
+  if (!names.empty()) kept.home = std::move(names.front());
   keepers.emplace(keeper, std::move(kept));
   ++keeper_count;
   return {};

@@ -487,6 +487,50 @@ TEST(Replica, WhatCameToNothingIsUndoneWithTheRecordBelow) {
   EXPECT_TRUE(*read == expected);
 }
 
+// Who removed a file and has it open goes on with what he has, also when somebody's change brings the file back.
+TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
+  TempDir dir_a, dir_b;
+  TestVolume volume;
+  TAKE(auto a, volume.open(dir_a.path(), "a"));
+  TAKE(auto b, volume.open(dir_b.path(), "b"));
+  ASSERT_OK(a->make_root());
+  const Ino ino = make_file(*a, kRootIno, "f");
+  ASSERT_OK(a->write(ino, 0, Bytes(100, 'o'), false));
+  Exchange exchange;
+  Packs packs;
+  auto made = exchange.publish(*a, packs);
+  ASSERT_TRUE(made.has_value());
+  Exchange::receive(*b, *made, packs);
+  ASSERT_OK(b->write(ino, 0, Bytes(100, 'b'), false));
+  packs.clear();
+  auto changed = exchange.publish(*b, packs);
+  ASSERT_TRUE(changed.has_value());
+
+  std::map<Ino, Ino> keepers;
+  a->on_supersede([&](Ino held, Ino keeper) {
+    keepers[held] = keeper;
+    return true;
+  });
+  ASSERT_OK(a->unlink(kRootIno, "f"));
+  ASSERT_OK(a->write(ino, 0, Bytes(200, 'h'), false));
+  Exchange::receive(*a, *changed, packs);
+  EXPECT_EQ(*read_all(*a, ino), Bytes(100, 'b'));
+  ASSERT_TRUE(keepers.contains(ino));
+  const Ino keeper = keepers[ino];
+  auto held = read_all(*a, keeper);
+  ASSERT_OK(held);
+  EXPECT_EQ(*held, Bytes(200, 'h'));
+  TAKE(const Ino target, a->writable(keeper));
+  EXPECT_EQ(target, keeper);
+  ASSERT_OK(a->write(target, 0, Bytes(300, 'i'), false));
+  EXPECT_EQ(*read_all(*a, keeper), Bytes(300, 'i'));
+  EXPECT_EQ(a->list(kRootIno, 0, 100)->size(), 1u);
+  a->forget(keeper);
+  EXPECT_FALSE(a->attributes(keeper).has_value());
+  EXPECT_EQ(*read_all(*a, ino), Bytes(100, 'b'));
+  expect_sound(*a);
+}
+
 TEST(Replica, AFullDiskRefusesAndLosesNothing) {
   TempDir dir;
   TestVolume volume;
