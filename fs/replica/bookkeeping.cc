@@ -29,7 +29,9 @@ std::unexpected<Error> damaged(const char* what) {
 
 RowKey state_key() { return clear_key("Mstate"); }
 RowKey applied_key(model::Generation last) { return numbered_key('G', last); }
-RowKey place_key(const ObjectId& pack) { return clear_key("P" + std::string(as_string(pack.view()))); }
+RowKey place_key(const ObjectId& pack) {
+  return clear_key(std::string(kPlacePrefix) + std::string(as_string(pack.view())));
+}
 RowKey orphan_key(Ino ino) { return numbered_key('O', ino); }
 RowKey outgoing_key() { return clear_key("U"); }
 RowKey loading_key() { return clear_key("Mloading"); }
@@ -38,6 +40,12 @@ RowKey stable_key() { return clear_key("Mstable"); }
 Result<Ino> parse_orphan_key(std::string_view key) {
   if (key.size() != 9 || key[0] != 'O') return damaged("orphan row");
   return number_at(key, 1);
+}
+
+Result<ObjectId> parse_place_key(std::string_view key) {
+  if (key.size() != kPlacePrefix.size() + ObjectId::kSize || !key.starts_with(kPlacePrefix))
+    return damaged("row of a pack's place");
+  return ObjectId::from(as_bytes(key.substr(kPlacePrefix.size())));
 }
 
 Bytes encode(const ReplicaState& s) {

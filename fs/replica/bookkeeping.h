@@ -36,7 +36,9 @@ RowKey loading_key();
 RowKey stable_key();
 inline constexpr std::string_view kAppliedPrefix = "G";
 inline constexpr std::string_view kOrphanPrefix = "O";
+inline constexpr std::string_view kPlacePrefix = "P";
 Result<Ino> parse_orphan_key(std::string_view key);
+Result<ObjectId> parse_place_key(std::string_view key);
 
 Bytes encode(const ReplicaState&);
 Result<ReplicaState> decode_replica_state(BytesView);  // kTooNew

@@ -253,4 +253,15 @@ Result<std::optional<PackPlace>> Replica::place_of(const ObjectId& pack) {
   return std::optional(std::move(place));
 }
 
+Result<std::map<ObjectId, PackPlace>> Replica::places() {
+  TRY(auto rows, impl_->rows_with_prefix(kPlacePrefix));
+  std::map<ObjectId, PackPlace> out;
+  for (const Row& row : rows) {
+    TRY(ObjectId pack, parse_place_key(row.key));
+    TRY(PackPlace place, decode_pack_place(row.value));
+    out.emplace_hint(out.end(), pack, std::move(place));
+  }
+  return out;
+}
+
 }  // namespace coffer

@@ -60,12 +60,11 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
 // Packs of which the journal says, anywhere, where the store has them.
 Result<std::set<ObjectId>> Replica::Impl::packs_placed_in_journal() const {
   std::set<ObjectId> out;
-  const std::string prefix = place_key(ObjectId{}).bytes.substr(0, 1);
   TRYV(journal->peek(table->committed_lsn(), [&](Lsn, BytesView payload) -> Result<bool> {
     TRY(JournalEntry entry, decode_journal_entry(payload));
     for (const RowPut& put : entry.puts) {
-      if (!put.value || put.key.bytes.size() != prefix.size() + ObjectId::kSize) continue;
-      if (put.key.bytes.starts_with(prefix)) out.insert(ObjectId::from(as_bytes(put.key.bytes).subspan(prefix.size())));
+      if (!put.value) continue;
+      if (auto pack = parse_place_key(put.key.bytes)) out.insert(*pack);
     }
     return true;
   }));

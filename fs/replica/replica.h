@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -216,6 +217,8 @@ class Replica {
                                 std::span<const std::pair<ObjectId, PackPlace>> places,
                                 std::span<const RowPut> bookkeeping);
   Result<std::optional<PackPlace>> place_of(const ObjectId& pack);
+  // Of all packs that are in the store, as far as is known here.
+  Result<std::map<ObjectId, PackPlace>> places();
   // As PackStore::finish; has the disk space reserve to do it.
   Result<uint64_t> finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index);
   // Keeps the verified sealed bytes of a fetched frame, and evicts others for it.

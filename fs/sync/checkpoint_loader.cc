@@ -37,8 +37,10 @@ Result<std::pair<ObjectId, PackPlace>> decode_place(std::string_view key, BytesV
   place.key = in.string();
   place.offset = in.varint();
   place.size = in.varint();
+  // A record that carries only the end of a pack: the pack would begin before the object, so the offset wraps around.
+  const bool before_object = 0 - place.offset <= UINT32_MAX;
   if (!in.at_end() || key.size() != 1 + ObjectId::kSize || !valid_object_key(place.key) || place.size > UINT32_MAX ||
-      place.offset > kRecordMax)
+      (place.offset > kRecordMax && !before_object))
     return fail(Code::kCorrupt, "a pack's place makes no sense");
   return std::pair(ObjectId::from(as_bytes(key.substr(1))), std::move(place));
 }

@@ -156,11 +156,12 @@ Result<void> CheckpointWriter::write(Moment moment, const std::vector<Checkpoint
   TRYV(moment.state->survey(stop));
   for (RowKind kind : {RowKind::kBitmap, RowKind::kExtents, RowKind::kEntry, RowKind::kInode, RowKind::kLink})
     TRYV(moment.state->visit(kind, put, stop));
-  for (const ObjectId& pack : moment.state->packs()) {
-    TRY(auto place, c_.replica.place_of(pack));
-    if (!place) return fail(Code::kUnavailable, "it is not known yet where pack " + pack.str() + " is");
-    TRYV(put(place_row_key(pack), encode_place(*place)));
-  }
+  // Of all packs, since a later record may name one that no file has at the moment: a version that somebody still had open,
+  // for example.
+  TRY(auto places, c_.replica.places());
+  for (const ObjectId& pack : moment.state->packs())
+    if (!places.contains(pack)) return fail(Code::kUnavailable, "it is not known yet where pack " + pack.str() + " is");
+  for (const auto& [pack, place] : places) TRYV(put(place_row_key(pack), encode_place(place)));
   std::map<LogId, uint64_t> numbers;
   for (const LogTail& tail : moment.tails) {
     numbers[tail.log] = tail.number;

@@ -3,6 +3,7 @@
 
 #include "crypto/hash.h"
 #include "crypto/padding.h"
+#include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/checkpoint_policy.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
@@ -248,6 +249,19 @@ TEST_F(CheckpointTest, NonsenseThatIsSignedIsRefused) {
   refused([](Checkpoint& c) { c.segments[0].rows = 0; });
   refused([](Checkpoint& c) { c.records = 0; });
   refused([](Checkpoint& c) { c.stamp = 0; });
+}
+
+TEST(PlaceRow, APackMayBeginBeforeTheRecordThatCarriesItsEnd) {
+  const ObjectId pack = fixed_id<ObjectId>(0x20);
+  for (uint64_t offset : {uint64_t{0}, uint64_t{300}, 0 - uint64_t{50'000}, 0 - uint64_t{UINT32_MAX}}) {
+    PackPlace place{"log/x", offset, 100'000};
+    auto back = decode_place(place_row_key(pack), encode_place(place));
+    ASSERT_TRUE(back.has_value()) << offset << ": " << back.error().what();
+    EXPECT_EQ(back->first, pack);
+    EXPECT_EQ(back->second.offset, offset);
+  }
+  for (uint64_t offset : {uint64_t{kRecordMax} + 1, 0 - uint64_t{UINT32_MAX} - 1})
+    EXPECT_FALSE(decode_place(place_row_key(pack), encode_place({"log/x", offset, 100'000})).has_value()) << offset;
 }
 
 TEST(CheckpointHint, ComesBackAndOnlyInItsForm) {

@@ -149,6 +149,34 @@ TEST_F(CheckpointsTest, ChangesOfWhatLiesBelowOneMeetThere) {
   expect_equal({a.get(), d.get()});
 }
 
+// b has the old version of a file open when a replaces it; what he writes later is in a record above the checkpoint, and most
+// of it in a pack that no file had when the checkpoint was made.
+TEST_F(CheckpointsTest, ALaterRecordFindsThePackOfAnOldVersion) {
+  auto a = device("a", eager()), b = device("b");
+  a->write("file", noise(1 << 20, 1));
+  settle({a.get(), b.get()});
+  Ino held = 0;
+  b->replica().on_supersede([&](Ino, Ino keeper) {
+    held = keeper;
+    return true;
+  });
+  a->write("file", noise(1 << 20, 2));
+  settle({a.get(), b.get()});
+  ASSERT_NE(held, 0u);
+  b->write("seen", text(10, 1));
+  settle({b.get(), a.get()});
+  wait_for_checkpoint(*a);
+  TAKE(const Ino copy, b->replica().writable(held));
+  ASSERT_OK(b->replica().write(copy, 100, text(10, 3), false));
+  b->must_sync();
+  auto c = device("c");
+  settle({b.get(), c.get()});
+  EXPECT_EQ(c->tree().size(), b->tree().size());
+  EXPECT_GE(c->tree().size(), 3u);  // file, its conflict copy, seen
+  expect_equal({b.get(), c.get()});
+  EXPECT_EQ(c->problems(), "");
+}
+
 TEST_F(CheckpointsTest, WhatDidNotChangeIsShared) {
   auto a = device("a", eager());
   const int files = std::getenv("COFFER_TEST_FULL") ? 200'000 : 20'000;
