@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/clock.h"
@@ -10,14 +11,15 @@ namespace coffer {
 
 // Publishing follows soon after a change, but a long piece of work becomes few objects: while changes keep coming, or
 // records follow each other within twice the interval, the interval doubles from two seconds up to `within`. A record is
-// due after a quiet moment, but not before a quarter of the interval has passed since the one before; and at the latest
-// after the interval. It starts anew after a rest of twice the interval. Somebody who saves a file every few seconds makes
-// records that follow each other, too, and is waited for elsewhere: what is little needs no more than a short distance from
-// the record before. Not thread-safe.
+// due after a quiet moment, but not before the interval has passed since the one before; and at the latest after the
+// interval. It starts anew after a rest of twice the interval. Somebody who saves a file every few seconds makes records that
+// follow each other, too, and is waited for elsewhere: as long as there is little work, a short distance from the record before
+// is enough. Not thread-safe.
 class PublishPace {
  public:
   static constexpr Nanos kFirst = std::chrono::seconds(2);
-  static constexpr uint64_t kLittle = 200;  // operations
+  static constexpr double kLittle = 1000;  // operations, of which half are forgotten after
+  static constexpr Nanos kHalfForgotten = std::chrono::seconds(30);
   static constexpr Nanos kLittleApart = std::chrono::milliseconds(2500);
 
   PublishPace(Nanos after, Nanos within) : after_(after), within_(std::max(after, within)) { reset(); }
@@ -28,8 +30,11 @@ class PublishPace {
       first_ = now;
       if (published_ && now - *published_ > 2 * interval_) reset();
     }
+    recent_ *= std::exp2(-std::chrono::duration<double>(now - last_) / kHalfForgotten);
+    recent_ += static_cast<double>(operations - std::min(operations, counted_));
+    counted_ = operations;
     last_ = now;
-    apart_ = operations < kLittle ? std::min(interval_ / 4, kLittleApart) : interval_ / 4;
+    apart_ = recent_ < kLittle ? std::min(interval_ / 4, kLittleApart) : interval_;
   }
   // When the pending changes are due if nothing more happens; nullopt: none are pending.
   std::optional<Nanos> due() const {
@@ -44,6 +49,7 @@ class PublishPace {
     if (busy) interval_ = std::min(interval_ * 2, within_);
     first_.reset();
     published_ = now;
+    counted_ = 0;
   }
   Nanos interval() const { return interval_; }
 
@@ -54,6 +60,8 @@ class PublishPace {
   Nanos interval_{}, start_{};
   std::optional<Nanos> first_, published_;
   Nanos last_{}, apart_{};
+  double recent_ = 0;     // operations, the older the less
+  uint64_t counted_ = 0;  // of those since the last record
 };
 
 // Waiting times that double from `first` to `most`.

@@ -61,6 +61,41 @@ TEST(PublishPace, LongWorkMakesFewRecords) {
   EXPECT_LE(records(seconds(600), seconds(1)), 100);  // with pauses that look quiet
 }
 
+// Objects that 100,000 files of 1 KiB become: each record, and the packs that it names. `per_second` are made, with a pause
+// of a second after every `burst` seconds (0: none).
+int objects_of_small_files(int per_second, int burst) {
+  constexpr int kFiles = 100'000;
+  constexpr uint64_t kFrame = 1100, kPack = 14 << 20, kCarried = 64 << 10;
+  PublishPace pace(milliseconds(500), seconds(30));
+  int objects = 0, made = 0;
+  uint64_t since = 0;
+  Nanos worked{0};
+  for (Nanos now{0}; made < kFiles || pace.due(); now += kStep) {
+    const bool pause = burst > 0 && now % seconds(burst + 1) >= seconds(burst);
+    if (made < kFiles && !pause) {
+      worked += kStep;
+      int due = std::min<int>(kFiles, static_cast<int>(worked / milliseconds(1) * per_second / 1000));
+      since += static_cast<uint64_t>(due - made);
+      if (due > made) pace.changed(now, since);
+      made = due;
+    }
+    if (!pace.due() || *pace.due() > now) continue;
+    pace.published(now);
+    objects += 1 + (since * kFrame > kCarried ? static_cast<int>(since * kFrame / kPack) + 1 : 0);
+    since = 0;
+  }
+  return objects;
+}
+
+TEST(PublishPace, AHundredThousandSmallFilesBecomeFewObjectsHoweverFastTheyAreMade) {
+  // A record at least every half minute: so they are under a hundred objects if it takes less than 20 minutes.
+  for (int per_second : {90, 150, 300, 600, 1000, 3000, 10'000, 100'000})
+    for (int burst : {0, 1, 3, 10, 30}) {
+      if (burst == 0 || per_second * burst / (burst + 1) >= 90)
+        EXPECT_LT(objects_of_small_files(per_second, burst), 100) << per_second << " a second, bursts of " << burst;
+    }
+}
+
 TEST(PublishPace, StartsAnewAfterRest) {
   PublishPace pace(milliseconds(500), seconds(30));
   Nanos now{0};
