@@ -31,7 +31,7 @@ ProgressSample progress_from(const json& object) {
   ProgressSample s;
   s.done_bytes = number(object, "done_bytes");
   s.total_bytes = number(object, "total_bytes");
-  s.waiting_changes = number(object, "waiting_changes");
+  s.waiting_files = number(object, "waiting_files");
   if (auto rate = object.find("rate"); rate != object.end() && rate->is_number()) s.rate = rate->get<double>();
   s.online = flag(object, "online");
   s.trouble = text(object, "trouble");
@@ -64,7 +64,7 @@ std::string encode_progress(const ProgressSample& s) {
   return dump({{"progress",
                 {{"done_bytes", s.done_bytes},
                  {"total_bytes", s.total_bytes},
-                 {"waiting_changes", s.waiting_changes},
+                 {"waiting_files", s.waiting_files},
                  {"rate", std::isfinite(s.rate) ? s.rate : 0.0},
                  {"online", s.online},
                  {"trouble", s.trouble}}}});

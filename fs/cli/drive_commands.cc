@@ -96,12 +96,12 @@ Outcome<void> run_unmount(const Arguments& arguments) {
       mount, request, [&view](const ProgressSample& s) { view.show(s); }, hurry);
   view.clear();
   if (!done) return give_up(done.error());
-  uint64_t bytes = number(*done, "left_bytes"), changes = number(*done, "left_changes");
-  if (bytes == 0 && changes == 0) {
+  uint64_t bytes = number(*done, "left_bytes"), files = number(*done, "left_files");
+  if (bytes == 0 && files == 0) {
     if (!arguments.quiet) std::printf("%s unmounted; all is in the store\n", path.c_str());
     return {};
   }
-  std::string left = format_bytes(bytes) + " in " + format_count(changes, "change", "changes");
+  std::string left = format_bytes(bytes) + " in " + format_count(files, "file", "files");
   std::string why =
       done->contains("reason") && (*done)["reason"].is_string() ? (*done)["reason"].get<std::string>() : "";
   std::string what = path + " unmounted; " + left + " are not in the store yet" + (why.empty() ? "" : ": " + why);

@@ -39,7 +39,7 @@ Outcome<void> publish_root(const Target& target, OpenDrive& drive, const VolumeH
   TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), {}, stop));
   ProgressView view = ProgressView::on_stderr(quiet);
   auto synced = drive.synchronizer->sync(stop, [&](const SyncProgress& p) {
-    view.show({p.done_bytes, p.total_bytes, p.waiting_changes, p.rate, true, ""});
+    view.show({p.done_bytes, p.total_bytes, p.waiting_files, p.rate, true, ""});
   });
   drive.synchronizer->stop(synced.has_value());
   TRYV(drive.replica->close());

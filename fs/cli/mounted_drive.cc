@@ -97,7 +97,7 @@ void MountedDrive::finish() {
   // What was written between the last publishing and the unmount.
   if (leave.patience.total != Nanos(0) && !failure) (void)publish_all({leave.hurry}, leave.patience, leave.report);
   SyncStatus status = drive_.synchronizer->status();
-  bool all_published = status.waiting_bytes == 0 && status.waiting_changes == 0;
+  bool all_published = status.waiting_bytes == 0 && status.waiting_files == 0;
   drive_.synchronizer->stop(all_published);
   if (auto closed = drive_.replica->close(); !closed && !failure)
     failure = Failure(closed.error()).in("the replica did not close");
@@ -109,13 +109,13 @@ void MountedDrive::finish() {
   phase_ = Phase::kEnded;
   end_failure_ = failure;
   left_bytes_ = status.waiting_bytes;
-  left_changes_ = status.waiting_changes;
+  left_files_ = status.waiting_files;
   changed_.notify_all();
 }
 
 ProgressSample MountedDrive::sample_from(const SyncProgress& p, uint64_t moved_before) {
   SyncStatus status = drive_.synchronizer->status();
-  ProgressSample sample{p.done_bytes, p.total_bytes, p.waiting_changes, upload_rate(), status.online, ""};
+  ProgressSample sample{p.done_bytes, p.total_bytes, p.waiting_files, upload_rate(), status.online, ""};
   // The synchronizer counts whole objects; what has gone of one that is under way is seen on the wire only.
   uint64_t moved = drive_.meter->counters().bytes_up - moved_before;
   sample.done_bytes = std::max(p.done_bytes, std::min(moved, p.total_bytes));
@@ -244,7 +244,7 @@ Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, st
   MutexLock lock(mutex_);
   while (phase_ != Phase::kEnded) changed_.wait(mutex_);
   if (end_failure_) return give_up(*end_failure_);
-  return json{{"left_bytes", left_bytes_}, {"left_changes", left_changes_}, {"reason", reason}};
+  return json{{"left_bytes", left_bytes_}, {"left_files", left_files_}, {"reason", reason}};
 }
 
 Result<void> MountedDrive::take_down(bool lazy) {

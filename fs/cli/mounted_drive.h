@@ -83,7 +83,7 @@ class MountedDrive : public ControlActions {
   Phase phase_ GUARDED_BY(mutex_) = Phase::kMounted;
   std::optional<Leave> leave_ GUARDED_BY(mutex_);
   std::optional<Failure> end_failure_ GUARDED_BY(mutex_);
-  uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_changes_ GUARDED_BY(mutex_) = 0;
+  uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_files_ GUARDED_BY(mutex_) = 0;
   std::optional<Problem> own_problem_ GUARDED_BY(mutex_);
   std::optional<WallTime> disk_full_ GUARDED_BY(mutex_);  // since when somebody saw it
   RateWindow uploads_ GUARDED_BY(mutex_);

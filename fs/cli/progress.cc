@@ -15,7 +15,7 @@ constexpr Nanos kLineInterval = std::chrono::seconds(5);
 constexpr size_t kBarWidth = 24;
 
 double fraction(const ProgressSample& s) {
-  if (s.total_bytes == 0) return s.waiting_changes == 0 ? 1 : 0;
+  if (s.total_bytes == 0) return s.waiting_files == 0 ? 1 : 0;
   return std::min(1.0, static_cast<double>(s.done_bytes) / static_cast<double>(s.total_bytes));
 }
 
@@ -30,7 +30,7 @@ size_t terminal_width(int fd) {
 std::string progress_text(const ProgressSample& s) {
   std::string text = std::to_string(static_cast<int>(fraction(s) * 100)) + " %, " + format_bytes(s.done_bytes) +
                      " of " + format_bytes(s.total_bytes);
-  if (s.waiting_changes != 0) text += ", " + format_count(s.waiting_changes, "change", "changes") + " waiting";
+  if (s.waiting_files != 0) text += ", " + format_count(s.waiting_files, "file", "files") + " waiting";
   if (!s.online || !s.trouble.empty()) return text + ", " + (s.trouble.empty() ? "store not reached" : s.trouble);
   if (s.rate > 0) {
     text += ", " + format_rate(s.rate);

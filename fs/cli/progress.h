@@ -10,7 +10,7 @@ namespace coffer::cli {
 
 struct ProgressSample {
   uint64_t done_bytes = 0, total_bytes = 0;
-  uint64_t waiting_changes = 0;
+  uint64_t waiting_files = 0;
   double rate = 0;  // bytes per second
   bool online = true;
   std::string trouble;  // what keeps it from going on; empty when nothing does

@@ -50,13 +50,13 @@ std::string line(const char* name, const std::string& value) {
 
 std::string waiting_text(const json& status) {
   auto waiting = status.find("waiting");
-  uint64_t bytes = 0, changes = 0;
+  uint64_t bytes = 0, files = 0;
   if (waiting != status.end() && waiting->is_object()) {
     bytes = number(*waiting, "bytes");
-    changes = number(*waiting, "changes");
+    files = number(*waiting, "files");
   }
-  if (bytes == 0 && changes == 0) return "nothing: all is in the store";
-  std::string out = format_bytes(bytes) + " in " + format_count(changes, "change", "changes");
+  if (bytes == 0 && files == 0) return "nothing: all is in the store";
+  std::string out = format_bytes(bytes) + " in " + format_count(files, "file", "files");
   double rate = real(status, "upload_rate");
   if (rate > 0) out += ", " + format_rate(rate) + ", " + format_duration(static_cast<double>(bytes) / rate) + " left";
   return out;
@@ -86,7 +86,7 @@ json status_json(const SyncStatus& s, WallTime now) {
   for (const Problem& p : s.problems)
     problems.push_back({{"what", p.what}, {"todo", p.todo}, {"since", format_time(p.since)}});
   return {{"online", s.online},
-          {"waiting", {{"bytes", s.waiting_bytes}, {"changes", s.waiting_changes}}},
+          {"waiting", {{"bytes", s.waiting_bytes}, {"files", s.waiting_files}}},
           {"uploaded_bytes", s.uploaded_bytes},
           {"upload_rate", std::isfinite(s.upload_rate) ? s.upload_rate : 0.0},
           {"last_published", time_or_null(s.last_published)},
@@ -102,8 +102,8 @@ json counters_json(const StoreCounters& c) {
 }
 
 json counters_json(const ReplicaCounters& c) {
-  return {{"pending_changes", c.pending_changes}, {"pending_bytes", c.pending_bytes}, {"dirty_bytes", c.dirty_bytes},
-          {"journal_syncs", c.journal_syncs},     {"pack_syncs", c.pack_syncs},       {"disk_bytes", c.disk_bytes}};
+  return {{"pending_files", c.pending_files}, {"pending_bytes", c.pending_bytes}, {"dirty_bytes", c.dirty_bytes},
+          {"journal_syncs", c.journal_syncs}, {"pack_syncs", c.pack_syncs},       {"disk_bytes", c.disk_bytes}};
 }
 
 json cache_json(const ReplicaCounters& c) {

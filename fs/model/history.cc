@@ -179,8 +179,13 @@ Result<Touched> Touched::load(const ReadRows& rows, Generation generation) {
   Touched touched(generation);
   TRY(std::vector<HistoryEntry> history, history_of(rows, generation));
   touched.index_.reserve(history.size());
-  for (HistoryEntry& h : history) touched.index_.emplace(std::move(h.key.bytes), touched.index_.size());
+  for (HistoryEntry& h : history) touched.add(std::move(h.key.bytes));
   return touched;
+}
+
+void Touched::add(std::string key) {
+  if (kind_of(key) == RowKind::kInode) ++inodes_;
+  index_.emplace(std::move(key), index_.size());
 }
 
 std::optional<uint64_t> Touched::index_of(const RowKey& key) const {
@@ -232,7 +237,7 @@ Result<std::vector<RowPut>> Transaction::take() {
     out.push_back({history_key(touched_.generation(), touched_.size() + marks.size()), encode(h)});
     marks.push_back(&key);
   }
-  for (const std::string* key : marks) touched_.index_.emplace(*key, touched_.size());
+  for (const std::string* key : marks) touched_.add(*key);
   while (!puts_.empty()) {
     auto node = puts_.extract(puts_.begin());
     out.push_back({RowKey{std::move(node.key()), node.mapped().clear}, std::move(node.mapped().value)});

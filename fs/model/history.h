@@ -33,6 +33,7 @@ class Touched {
 
   Generation generation() const { return generation_; }
   size_t size() const { return index_.size(); }
+  size_t inodes() const { return inodes_; }  // of these rows
   bool contains(const std::string& key) const { return index_.contains(key); }
   bool contains(const RowKey& key) const { return contains(key.bytes); }
   // The index of the H row that holds the key's before-image.
@@ -40,8 +41,11 @@ class Touched {
 
  private:
   friend class Transaction;
+  void add(std::string key);
+
   Generation generation_;
   std::unordered_map<std::string, uint64_t> index_;
+  size_t inodes_ = 0;
 };
 
 // Gathers puts on top of `base`; reads see them. Nothing reaches `base` or `touched` until take() hands out the puts,

@@ -183,6 +183,7 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
     }
     commit(puts);
     generations = gens;
+    frozen_files = 0;
     touched.emplace(std::move(open));
     for (Generation g : renewal.undone) applied.erase(g);
     for (AppliedRecord& a : renewal.applied) applied[a.last] = std::move(a);

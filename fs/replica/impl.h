@@ -65,6 +65,7 @@ struct Replica::Impl {
   std::optional<model::Touched> touched GUARDED_BY(state);  // of the open generation
   ReplicaState generations GUARDED_BY(state);
   std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
+  uint64_t frozen_files GUARDED_BY(state) = 0;                           // that were changed before the open generation
   uint64_t stable GUARDED_BY(state) = 0;                                 // stamp of the last that left `applied`
   std::set<Ino> orphans GUARDED_BY(state);                               // unlinked, still known to the kernel
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on

@@ -103,6 +103,7 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
       RowPut put{state_key(), encode(next)};
       commit(std::span(&put, 1));
       generations = next;
+      frozen_files += touched->inodes();
       touched.emplace(next.open);
     }
     pending_told = false;
@@ -125,6 +126,8 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   FrozenRows rows(state, *table, &touched);
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
+  ExclusiveLock lock(state);
+  if (generations.first_pending == out.frozen.first) frozen_files = out.frozen.changes.inodes.size();
   return out;
 }
 
@@ -172,6 +175,7 @@ Result<std::optional<Frozen>> Replica::freeze() {
   auto puts = tx.take();
   r.commit(puts);
   r.generations = next;
+  r.frozen_files = 0;
   if (below) {
     r.applied.erase(std::prev(r.applied.end()));
     r.applied[below->last] = std::move(*below);
@@ -197,6 +201,7 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
     auto puts = tx.take();
     lsn = r.commit(puts);
     r.generations = next;
+    r.frozen_files = 0;
     r.applied[frozen.last] = std::move(applied);
   }
   return r.sync_journal(lsn);

@@ -113,6 +113,10 @@ Result<void> Replica::Impl::recover() {
   }
   TRY(model::Touched loaded, model::Touched::load(*table, generations.open));
   touched.emplace(std::move(loaded));
+  for (model::Generation g = generations.first_pending; g < generations.open; ++g) {
+    TRY(model::Touched frozen, model::Touched::load(*table, g));
+    frozen_files += frozen.inodes();
+  }
 
   TRY(auto stable_row, table->get(stable_key()));
   if (stable_row) {
@@ -404,7 +408,9 @@ ReplicaCounters Replica::counters() {
   c.changes = impl_->changes.load();
   {
     SharedLock lock(impl_->state);
-    c.pending_changes = impl_->touched->size() + (impl_->generations.open - impl_->generations.first_pending);
+    c.pending_files = impl_->touched->inodes() + impl_->frozen_files;
+    const bool pending = impl_->touched->size() > 0 || impl_->generations.open > impl_->generations.first_pending;
+    if (pending) c.pending_files = std::max<uint64_t>(c.pending_files, 1);
   }
   c.dirty_bytes = impl_->dirty_bytes.load();
   {

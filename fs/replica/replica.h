@@ -74,10 +74,11 @@ struct Frozen {
 };
 
 struct ReplicaCounters {
-  uint64_t changes = 0;          // operations that changed something, since open; to see whether work goes on
-  uint64_t pending_changes = 0;  // rows that no record has yet
-  uint64_t pending_bytes = 0;    // of packs that no store has yet, and unsealed data
-  uint64_t dirty_bytes = 0;      // in memory, not sealed yet
+  uint64_t changes = 0;  // operations that changed something, since open; to see whether work goes on
+  uint64_t pending_files =
+      0;  // files and directories with changes that no record has yet; not 0 when anything is pending
+  uint64_t pending_bytes = 0;  // of packs that no store has yet, and unsealed data
+  uint64_t dirty_bytes = 0;    // in memory, not sealed yet
   uint64_t journal_syncs = 0, pack_syncs = 0;
   uint64_t disk_bytes = 0;       // of packs: cached, and waiting for the store
   uint64_t cache_limit = 0;      // 0: none

@@ -467,7 +467,7 @@ Result<void> Publisher::send_hint(std::stop_token stop) {
 Result<void> Publisher::close_log() {
   if (!c_.own.newest() || outgoing_bytes_ > 0) return {};
   ReplicaCounters counters = c_.replica.counters();
-  if (counters.pending_changes > 0 || counters.dirty_bytes > 0) return {};
+  if (counters.pending_files > 0 || counters.dirty_bytes > 0) return {};
   TRYV(publish_empty(Kind::kClose));
   std::stop_source late;
   Nanos deadline = c_.clock.monotonic() + kCloseWithin;

@@ -145,7 +145,7 @@ Result<void> Synchronizer::sync(std::stop_token stop, const std::function<void(c
       SyncProgress p;
       p.done_bytes = s.context.store.uploaded_bytes() - uploaded_before;
       p.total_bytes = p.done_bytes + (done ? 0 : s.waiting_bytes());
-      p.waiting_changes = done ? 0 : s.context.replica.counters().pending_changes;
+      p.waiting_files = done ? 0 : s.context.replica.counters().pending_files;
       p.rate = s.context.store.upload_rate();
       progress(p);
     }
@@ -194,7 +194,7 @@ SyncStatus Synchronizer::status() const {
   ReplicaCounters counters = s.context.replica.counters();
   out.online = s.context.store.online();
   out.waiting_bytes = counters.pending_bytes + s.publisher.outgoing_bytes();
-  out.waiting_changes = counters.pending_changes;
+  out.waiting_files = counters.pending_files;
   out.uploaded_bytes = s.context.store.uploaded_bytes();
   out.upload_rate = s.context.store.upload_rate();
   out.last_published = s.publisher.last_published();

@@ -52,11 +52,11 @@ struct Problem {
 };
 
 struct SyncStatus {
-  bool online = false;           // the last request to the store worked
-  uint64_t waiting_bytes = 0;    // of packs and records not in the store yet, and unsealed data
-  uint64_t waiting_changes = 0;  // rows
-  uint64_t uploaded_bytes = 0;   // since start
-  double upload_rate = 0;        // bytes/s, over the last ten seconds
+  bool online = false;          // the last request to the store worked
+  uint64_t waiting_bytes = 0;   // of packs and records not in the store yet, and unsealed data
+  uint64_t waiting_files = 0;   // and directories, with changes that no record has yet
+  uint64_t uploaded_bytes = 0;  // since start
+  double upload_rate = 0;       // bytes/s, over the last ten seconds
   std::optional<WallTime> last_published, last_news_check;
   std::vector<DeviceStatus> devices;
   std::vector<Problem> problems;  // current ones, resolved ones vanish
@@ -65,7 +65,7 @@ struct SyncStatus {
 
 struct SyncProgress {
   uint64_t done_bytes = 0, total_bytes = 0;
-  uint64_t waiting_changes = 0;
+  uint64_t waiting_files = 0;
   double rate = 0;
 };
 

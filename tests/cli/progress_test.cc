@@ -28,12 +28,12 @@ class Pipe {
   Fd out_, in_;
 };
 
-TEST(Progress, TextSaysBytesChangesRateAndTimeLeft) {
+TEST(Progress, TextSaysBytesFilesRateAndTimeLeft) {
   EXPECT_EQ(progress_text({1 << 20, 4 << 20, 12, 1 << 20, true, ""}),
-            "25 %, 1.0 MiB of 4.0 MiB, 12 changes waiting, 1.0 MiB/s, 3 s left");
+            "25 %, 1.0 MiB of 4.0 MiB, 12 files waiting, 1.0 MiB/s, 3 s left");
   EXPECT_EQ(progress_text({0, 0, 0, 0, true, ""}), "100 %, 0 B of 0 B");
-  EXPECT_EQ(progress_text({0, 100, 1, 0, false, ""}), "0 %, 0 B of 100 B, 1 change waiting, store not reached");
-  EXPECT_EQ(progress_text({0, 100, 1, 5, true, "403"}), "0 %, 0 B of 100 B, 1 change waiting, 403");
+  EXPECT_EQ(progress_text({0, 100, 1, 0, false, ""}), "0 %, 0 B of 100 B, 1 file waiting, store not reached");
+  EXPECT_EQ(progress_text({0, 100, 1, 5, true, "403"}), "0 %, 0 B of 100 B, 1 file waiting, 403");
   // More was done than was known of at the start.
   EXPECT_EQ(progress_text({200, 100, 0, 5, true, ""}), "100 %, 200 B of 100 B, 5 B/s");
 }

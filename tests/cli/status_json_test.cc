@@ -12,7 +12,7 @@ using nlohmann::json;
 TEST(StatusJson, HasWhatThePageSays) {
   SyncStatus status;
   status.waiting_bytes = 5 << 20;
-  status.waiting_changes = 3;
+  status.waiting_files = 3;
   status.upload_rate = 1 << 20;
   DeviceStatus device;
   device.name = "laptop";
@@ -26,7 +26,7 @@ TEST(StatusJson, HasWhatThePageSays) {
   EXPECT_TRUE(out["last_published"].is_null());
 
   std::string text = status_text(out);
-  EXPECT_NE(text.find("5.0 MiB in 3 changes, 1.0 MiB/s, 5 s left"), std::string::npos) << text;
+  EXPECT_NE(text.find("5.0 MiB in 3 files, 1.0 MiB/s, 5 s left"), std::string::npos) << text;
   EXPECT_NE(text.find("laptop (this one), last record 1 min 0 s ago"), std::string::npos) << text;
   EXPECT_NE(text.find("it rains"), std::string::npos);
   EXPECT_NE(text.find("Take an umbrella."), std::string::npos);

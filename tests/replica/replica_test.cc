@@ -531,6 +531,40 @@ TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
   expect_sound(*a);
 }
 
+TEST(Replica, CountsTheFilesThatNoRecordHas) {
+  TempDir dir;
+  TestVolume volume;
+  TAKE(auto replica, volume.open(dir.path()));
+  ASSERT_OK(replica->make_root());
+  std::vector<Ino> files;
+  for (int i = 0; i < 5; ++i) files.push_back(make_file(*replica, kRootIno, std::to_string(i)));
+  Exchange exchange;
+  Packs packs;
+  EXPECT_EQ(replica->counters().pending_files, 6u);  // the root, too
+  ASSERT_TRUE(exchange.publish(*replica, packs).has_value());
+  EXPECT_EQ(replica->counters().pending_files, 0u);
+  std::mt19937_64 rng(1);
+  auto change = [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) {
+      ASSERT_OK(replica->write(files[i], 0, random_content(rng, 100), false));
+      ASSERT_OK(replica->sync_file(files[i]));
+    }
+  };
+  change(0, 3);
+  EXPECT_EQ(replica->counters().pending_files, 3u);
+  ASSERT_OK(replica->freeze());
+  EXPECT_EQ(replica->counters().pending_files, 3u);
+  change(2, 5);
+  ASSERT_OK(replica->freeze());
+  EXPECT_EQ(replica->counters().pending_files, 5u);
+  ASSERT_OK(replica->close());
+  replica.reset();
+  TAKE(replica, volume.open(dir.path()));
+  EXPECT_GE(replica->counters().pending_files, 5u);
+  ASSERT_TRUE(exchange.publish(*replica, packs).has_value());
+  EXPECT_EQ(replica->counters().pending_files, 0u);
+}
+
 TEST(Replica, AFullDiskRefusesAndLosesNothing) {
   TempDir dir;
   TestVolume volume;
