@@ -1,6 +1,6 @@
 # One way to declare a layer: `coffer_layer(NAME SOURCES ... USES ...)` makes the static library coffer_NAME whose
-# headers are included as "DIR/header.h" from the root. What a layer may use is exactly its USES list; linking its test
-# program with the whole archive (coffer_layer_test) fails if a source calls upward.
+# headers are included as "DIR/header.h" from the root. What a layer may use is exactly its USES list
+# (tools/check_layers.py looks at the includes).
 
 # gcc 12 takes the inside of every std::optional for uninitialized.
 add_library(coffer_options INTERFACE)

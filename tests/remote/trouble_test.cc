@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -71,6 +72,7 @@ class Trouble : public ::testing::Test {
     environment.variable = [this](const char* name) -> std::optional<std::string> {
       if (std::string_view(name) == "AWS_ACCESS_KEY_ID") return access_key;
       if (std::string_view(name) == "AWS_SECRET_ACCESS_KEY") return kSecret;
+      if (std::string_view(name) == "AWS_SESSION_TOKEN" && !session_token.empty()) return session_token;
       return std::nullopt;
     };
     S3Place place{"http", server.authority(), "bucket", "vol/", "us-east-1", true};
@@ -82,7 +84,7 @@ class Trouble : public ::testing::Test {
   }
 
   std::string directory;
-  std::string access_key = "ACCESS1";
+  std::string access_key = "ACCESS1", session_token;
   Sleeps sleeps;
   std::shared_ptr<TransferMeter> meter;
 };
@@ -715,6 +717,47 @@ TEST(HttpEngineTest, nobody_listening_is_unavailable) {
   auto r = (*engine)->perform(request, {});
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code(), Code::kUnavailable) << r.error().what();
+}
+
+TEST_F(Trouble, a_session_token_is_sent_and_signed) {
+  LoopbackServer server([](const SeenRequest&) { return ScriptedReply::status(200, "x"); });
+  session_token = "SESSION/token+1";
+  EXPECT_TRUE(s3(server)->get("a", kNoLimit));
+  session_token.clear();
+  EXPECT_TRUE(s3(server)->get("a", kNoLimit));
+  auto seen = server.seen();
+  ASSERT_EQ(seen.size(), 2U);
+  EXPECT_EQ(seen[0].headers["x-amz-security-token"], "SESSION/token+1");
+  EXPECT_NE(seen[0].headers["authorization"].find("x-amz-security-token"), std::string::npos);
+  EXPECT_FALSE(seen[1].headers.contains("x-amz-security-token"));
+}
+
+// The server answers none before it has all of them.
+TEST_F(Trouble, transfers_go_on_in_parallel) {
+  constexpr int kAtOnce = 6;
+  std::mutex mutex;
+  std::condition_variable arrived;
+  int waiting = 0;
+  LoopbackServer server([&](const SeenRequest&) {
+    std::unique_lock lock(mutex);
+    ++waiting;
+    arrived.notify_all();
+    bool all = arrived.wait_for(lock, seconds(20), [&] { return waiting >= kAtOnce; });
+    return ScriptedReply::status(all ? 200 : 400, "x");
+  });
+  auto store = s3(server);
+  std::atomic<int> answered = 0;
+  {
+    std::vector<std::jthread> clients;
+    for (int i = 0; i < kAtOnce; ++i) {
+      clients.emplace_back([&, i] {
+        std::string key = "k" + std::to_string(i);
+        bool ok = i % 2 == 0 ? store->put(key, Bytes(1000, 1)).has_value() : store->get(key, kNoLimit).has_value();
+        answered += ok;
+      });
+    }
+  }
+  EXPECT_EQ(answered, kAtOnce);
 }
 
 TEST(HttpEngineTest, connections_are_reused) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # mkcert.sh DIR: a certificate authority and what it signed, for tests of TLS on loopback.
 #   ca.pem       the authority
-#   server.pem   certificate, then key, for 127.0.0.1, ::1 and localhost
+#   server.pem   certificate, then key, for 127.0.0.1, ::1, localhost and coffer.localhost (a bucket's name before it)
 #   other.pem    the same authority, for other.invalid only
 #   expired.pem  for 127.0.0.1, but of the past
 #   stranger.pem for 127.0.0.1, by another authority of the same name
@@ -43,7 +43,7 @@ C
 
 authority ca
 authority stranger-ca
-here=DNS:localhost,IP:127.0.0.1,IP:::1
+here=DNS:localhost,DNS:coffer.localhost,IP:127.0.0.1,IP:::1
 now=$(date -u -d '-1 day' +%Y%m%d%H%M%SZ)
 later=$(date -u -d '+365 days' +%Y%m%d%H%M%SZ)
 sign server ca $here "$now" "$later"

@@ -14,7 +14,26 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-using SynchronizerTest = DevicesTest;
+class SynchronizerTest : public DevicesTest {
+ protected:
+  // What another volume's device has written: its objects by key, and the largest of a kind.
+  static std::map<std::string, Bytes> stranger_objects() {
+    TestVolume other;
+    auto elsewhere = std::make_shared<MemoryStore>();
+    Device stranger(other, elsewhere, "stranger");
+    stranger.start();
+    stranger.write("y", noise(300'000, 9));
+    stranger.must_sync();
+    stranger.stop();
+    return elsewhere->snapshot();
+  }
+  static Bytes stranger_object(const std::string& prefix) {
+    Bytes out;
+    for (auto& [key, object] : stranger_objects())
+      if (key.starts_with(prefix) && object.size() > out.size()) out = std::move(object);
+    return out;
+  }
+};
 
 // Readers of three times as much as the cache may hold get all of it right, and it never holds more.
 TEST_F(SynchronizerTest, TheCacheHoldsItsLimitWhileReadersRun) {
@@ -220,7 +239,7 @@ TEST_F(SynchronizerTest, OfflineWorkGoesOnAndArrives) {
   a->faults().set_hook(nullptr);
   a->must_sync();
   EXPECT_EQ(a->problems(), "");
-  EXPECT_EQ(a->sync_engine().status().waiting_changes, 0u);
+  EXPECT_EQ(a->sync_engine().status().waiting_files, 0u);
   auto b = device("b");
   expect_equal({a.get(), b.get()});
 }
@@ -519,6 +538,60 @@ TEST_F(SynchronizerTest, WrongDataIsAnErrorThatNamesIt) {
   try_all("swap");
   memory_->plant(packs[0], {});
   try_all("empty");
+  // Frames of incompressible data are full, and the pack begins with the first.
+  bad = good[packs[0]];
+  std::swap_ranges(bad.begin(), bad.begin() + kSealedFrameMax, bad.begin() + kSealedFrameMax);
+  memory_->plant(packs[0], bad);
+  try_all("swap of two frames");
+  memory_->plant(packs[0], stranger_object("obj/"));
+  try_all("a pack of another volume");
+}
+
+// Whatever is done to a record, whoever comes new says which device's, applies nothing of it, and nothing that follows it.
+TEST_F(SynchronizerTest, ADamagedRecordIsNamedAndNothingWrongIsApplied) {
+  auto a = device("a");
+  for (const char* name : {"one", "two", "three"}) {
+    a->write(name, noise(1000, 1));
+    a->must_sync();
+  }
+  a->stop(false);
+  std::vector<std::string> records = keys(kLogPrefix);
+  std::erase_if(records, [&](const std::string& key) { return parse_record_key(key)->number == 1; });  // makes the root
+  std::sort(records.begin(), records.end(), [](const std::string& x, const std::string& y) {
+    return parse_record_key(x)->number < parse_record_key(y)->number;
+  });
+  ASSERT_GE(records.size(), 2u);
+  const std::string first = records[0], second = records[1];
+  auto good = memory_->snapshot();
+  auto expect = [&](const std::string& verdict, const std::string& how) {
+    SCOPED_TRACE(how);
+    Device b(volume_, memory_, "b");
+    b.open();
+    wait_until([&] { return !b.problems().empty(); });
+    EXPECT_NE(b.problems().find(verdict), std::string::npos) << b.problems();
+    EXPECT_NE(b.problems().find("record " + std::to_string(parse_record_key(first)->number) + " of a's log "),
+              std::string::npos)
+        << b.problems();
+    EXPECT_LT(b.tree().size(), 3u);
+    EXPECT_FALSE(b.find("three").has_value());
+    b.stop();
+    for (const std::string& key : records) memory_->plant(key, good[key]);
+  };
+  for (size_t at : {0, 30, 100, 1000}) {  // of what is not padding
+    Bytes bad = good[first];
+    bad[at] ^= 1;
+    memory_->plant(first, bad);
+    expect("is refused", "bit flip at " + std::to_string(at));
+  }
+  memory_->plant(first, BytesView(good[first]).first(good[first].size() - 1));
+  expect("does not arrive", "truncation");  // stores show objects that are still being written
+  memory_->plant(first, {});
+  expect("does not arrive", "empty");
+  memory_->plant(first, good[second]);
+  memory_->plant(second, good[first]);
+  expect("is refused", "swap");
+  memory_->plant(first, stranger_object(kLogPrefix));
+  expect("is refused", "another volume's");
 }
 
 TEST_F(SynchronizerTest, RecordsOfAnotherVolumeAreRefused) {
@@ -526,15 +599,7 @@ TEST_F(SynchronizerTest, RecordsOfAnotherVolumeAreRefused) {
   a->write("x", text(100, 1));
   a->must_sync();
   a->stop();
-  TestVolume other;
-  auto elsewhere = std::make_shared<MemoryStore>();
-  Device stranger(other, elsewhere, "stranger");
-  stranger.start();
-  stranger.write("y", text(100, 1));
-  stranger.must_sync();
-  stranger.stop();
-  for (auto& [key, object] : elsewhere->snapshot()) memory_->plant(key, object);
-  // One in the place of one of ours, too.
+  for (auto& [key, object] : stranger_objects()) memory_->plant(key, object);
   auto b = device("b");
   b->must_sync();
   EXPECT_EQ(b->tree().size(), 1u);
