@@ -204,6 +204,21 @@ Result<AwsCredentials> AwsCredentialSource::from_process(const Profile& p, const
   return c;
 }
 
+bool AwsCredentialSource::runs_program() const {
+  if (environment_.variable("AWS_ACCESS_KEY_ID")) return false;
+  auto p = profile();
+  if (!p || keys_of(p->credentials)) return false;
+  return !lookup(p->credentials, "credential_process").empty() || !lookup(p->config, "credential_process").empty();
+}
+
+std::vector<std::string> AwsCredentialSource::places() const {
+  std::vector<std::string> out;
+  for (const char* name : {"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"})
+    if (auto path = environment_.variable(name)) out.push_back(*path);
+  if (auto home = environment_.variable("HOME")) out.push_back(*home + "/.aws");
+  return out;
+}
+
 std::string AwsCredentialSource::region() const {
   for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"})
     if (auto region = environment_.variable(name)) return *region;

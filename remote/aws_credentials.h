@@ -48,6 +48,10 @@ class AwsCredentialSource {
   Result<AwsCredentials> get(std::stop_token stop);
   // Call after the server refused `used`; the next get() looks again.
   void forget(const AwsCredentials& used);
+  // Whether get() starts a program of the user's: a credential_process, as the files are now.
+  bool runs_program() const;
+  // Where get() looks, in directories or in files.
+  std::vector<std::string> places() const;
   // AWS_REGION, AWS_DEFAULT_REGION, the profile's region, or "".
   std::string region() const;
 

@@ -10,6 +10,7 @@
 #include "remote/http_client.h"
 #include "remote/http_engine.h"
 #include "remote/metered_store.h"
+#include "remote/netrc.h"
 #include "remote/s3_store.h"
 #include "remote/url.h"
 #include "remote/webdav_store.h"
@@ -151,11 +152,35 @@ Result<std::unique_ptr<HttpClient>> make_client(const StoreConfig& config, std::
   return std::make_unique<HttpClient>(std::move(engine));
 }
 
+// A directory, and where it comes back when its disk was pulled out and plugged in again: then it is another one.
+std::vector<std::string> places_of(const std::string& directory) {
+  std::filesystem::path absolute = std::filesystem::absolute(directory);
+  std::vector<std::string> out = {absolute.string()};
+  for (const char* above : {"/media", "/run/media", "/mnt"})
+    if (absolute.string().starts_with(std::string(above) + "/")) out.push_back(above);
+  return out;
+}
+
 }  // namespace
 
 Result<void> check_store_config(const StoreConfig& config) {
   TRYV(parse(config));
   return {};
+}
+
+Result<StoreNeeds> store_needs(const StoreConfig& config) {
+  TRY(Place place, parse(config));
+  if (const auto* directory = std::get_if<DirectoryPlace>(&place)) return StoreNeeds{{}, places_of(directory->path)};
+  StoreNeeds needs;
+  if (!config.ca_file.empty()) needs.read.push_back(std::filesystem::absolute(config.ca_file).string());
+  if (std::holds_alternative<S3Place>(place)) {
+    AwsCredentialSource credentials;
+    for (std::string& path : credentials.places()) needs.read.push_back(std::move(path));
+    needs.programs = credentials.runs_program();
+  } else {
+    needs.read.push_back(netrc_path());
+  }
+  return needs;
 }
 
 Result<std::unique_ptr<ObjectStore>> open_store(const StoreConfig& config, std::shared_ptr<TransferMeter> meter) {

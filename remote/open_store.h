@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "remote/object_store.h"
@@ -35,6 +36,14 @@ struct StoreConfig {
 
 // Ok when `config` makes sense, without touching the store: kInvalid with a sentence that says what to write instead.
 Result<void> check_store_config(const StoreConfig& config);
+
+// What of this machine's files the store goes on using: for whoever confines the process.
+struct StoreNeeds {
+  std::vector<std::string> read;   // files and directories, which need not be there
+  std::vector<std::string> write;  // the same
+  bool programs = false;           // a program of the user's tells the credentials, again and again
+};
+Result<StoreNeeds> store_needs(const StoreConfig& config);
 
 // Makes the store. Does not contact it (S3, WebDAV): the first operation does. Credentials come from the usual places
 // only: environment and AWS shared files for S3, netrc for WebDAV; they are looked for again after a refusal, so a

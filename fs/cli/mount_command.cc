@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/log.h"
 #include "fs/cli/commands.h"
+#include "fs/cli/confinement.h"
 #include "fs/cli/daemon_start.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/log_file.h"
@@ -13,6 +15,7 @@
 #include "fs/cli/mount_table.h"
 #include "fs/cli/mounted_drive.h"
 #include "fs/cli/open_drive.h"
+#include "fs/cli/registry.h"
 #include "fs/cli/target.h"
 #include "fs/fuse/dead_mount.h"
 
@@ -52,15 +55,15 @@ Outcome<std::string> check_mount_point(const Target& target) {
   return path;
 }
 
+MountPlace mount_place(const MountFlags& flags, const Target& target, const std::string& path) {
+  return {path, target.settings.store, flags.allow_other, flags.read_only, flags.fuse_options};
+}
+
 MountOptions mount_options(const MountFlags& flags, const Target& target, const std::string& path,
                            const std::string& state_directory) {
   MountOptions options;
-  options.directory = path;
-  options.source = target.settings.store;
+  options.place = mount_place(flags, target, path);
   options.state_directory = state_directory;
-  options.allow_other = flags.allow_other;
-  options.read_only = flags.read_only;
-  options.fuse_options = flags.fuse_options;
   options.own_files = ::geteuid() != 0 || flags.uid || flags.gid;
   options.uid = flags.uid.value_or(::geteuid());
   options.gid = flags.gid.value_or(::getegid());
@@ -68,7 +71,7 @@ MountOptions mount_options(const MountFlags& flags, const Target& target, const 
 }
 
 Outcome<std::unique_ptr<Mount>> make_mount(OpenDrive& drive, MountOptions options) {
-  std::string where = options.directory;
+  std::string where = options.place.directory;
   auto mount = Mount::mount(*drive.replica, *drive.synchronizer, std::move(options));
   if (mount) return std::move(*mount);
   Failure failure(mount.error());
@@ -81,12 +84,33 @@ Outcome<std::unique_ptr<Mount>> make_mount(OpenDrive& drive, MountOptions option
   return give_up(failure.in("cannot mount on " + where));
 }
 
+// From here on the daemon gets by with what it serves: its state, the store, and what says where that is.
+Outcome<Confinement> confine_daemon(const Target& target, const std::string& state_directory) {
+  TRY(StoreNeeds store, store_needs(target.store));
+  std::string registry = registry_directory(::geteuid());
+  if (auto made = make_directories(registry); !made) log_line(LogLevel::kWarning, made.error().what());
+  Needs needs{std::move(store.write), std::move(store.read), store.programs};
+  needs.write.insert(needs.write.end(), {state_directory, std::move(registry)});
+  return confine(needs);
+}
+
+// Done while the process still has all that its user may do: passphrase commands and keyrings need it. Its threads end
+// with it.
+Outcome<UnlockedVolume> unlock_first(const Target& target) {
+  Interrupt interrupt;
+  TRY(OpenDrive remote, open_remote(target));
+  return unlock_volume(target, *remote.store, interrupt.token());
+}
+
 // What the process that serves the mount does: the child, or with -f the only one.
 Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const std::string& path, DaemonStart* daemon) {
+  TRY(auto started, start_mounter(mount_place(flags, target, path)));
+  std::shared_ptr<Mounter> mounter = std::move(started);
   SignalFd signals;
+  TRY(UnlockedVolume volume, unlock_first(target));
+  TRY(Confinement confinement, confine_daemon(target, volume.directory.path()));
   auto interrupt = std::make_unique<Interrupt>();
   TRY(OpenDrive drive, open_remote(target));
-  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt->token()));
   const std::string directory = volume.directory.path();
   TRY(SpaceLimits limits, usual_space_limits(directory));
   limits.cache = target.settings.cache_size.value_or(limits.cache);
@@ -94,6 +118,7 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt->token()));
 
   MountOptions options = mount_options(flags, target, path, directory);
+  options.mounter = mounter;
   auto waits = std::make_shared<RemoteWaits>();
   if (flags.fsync_remote)
     options.remote_sync = [waits, s = drive.synchronizer.get()] { return s->sync(waits->token(), {}); };
@@ -104,7 +129,8 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   if (daemon != nullptr) {
     TRY(log, open_log(directory));
   }
-  MountedDrive mounted(std::move(drive), std::move(mount), waits, {path, target.settings.store, daemon != nullptr});
+  MountedDrive mounted(std::move(drive), std::move(mount), waits,
+                       {path, target.settings.store, daemon != nullptr, confinement});
   TRYV(mounted.announce());
   if (daemon != nullptr) daemon->ready(log);  // whoever waits for the mount may ask for its status at once
   return mounted.run(signals);

@@ -60,6 +60,7 @@ Outcome<void> MountedDrive::announce() {
 }
 
 Outcome<void> MountedDrive::run(SignalFd& signals) {
+  log_line(LogLevel::kInfo, "confined: " + confinement_text(confinement_json(facts_.confinement)));
   auto server = std::make_unique<ControlServer>(std::move(listener_), *this);
   auto signal_thread = start_thread("signals", [&](std::stop_token stop) { watch_signals(stop, signals); });
   std::jthread slots_thread;
@@ -201,6 +202,7 @@ json MountedDrive::status() {
   out["volume"] = drive_.volume->directory.volume().str();
   out["device"] = drive_.volume->identity.name;
   out["pid"] = ::getpid();
+  out["confined"] = confinement_json(facts_.confinement);
   out["since"] = format_time(since_);
   out["counters"] = {{"store", counters_json(drive_.meter->counters())},
                      {"replica", counters_json(replica)},

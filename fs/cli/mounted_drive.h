@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "fs/cli/confinement.h"
 #include "fs/cli/control_server.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/open_drive.h"
@@ -25,6 +26,7 @@ class MountedDrive : public ControlActions {
     std::string mount_point;
     std::string source;       // STORE as it was given
     bool log_to_file = true;  // and so has a log to turn
+    Confinement confinement;
   };
 
   // `waits` is what the mount's remote_sync listens to.

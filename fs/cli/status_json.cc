@@ -118,6 +118,18 @@ json counters_json(const std::vector<UpcallCount>& counts) {
   return out;
 }
 
+json confinement_json(const Confinement& c) {
+  json out = {{"no_new_privileges", true}, {"system_calls", c.system_calls}, {"files", c.files}};
+  if (!c.files) out["why_not_files"] = c.why_not_files;
+  return out;
+}
+
+std::string confinement_text(const json& c) {
+  std::string out = flag(c, "system_calls") ? "system calls" : "not in its system calls";
+  out += flag(c, "files") ? ", files" : ", not in its files: " + text(c, "why_not_files");
+  return out;
+}
+
 std::string status_text(const json& s) {
   std::string out =
       line("mount", text(s, "mount") + (text(s, "state") == "mounted" ? "" : " (" + text(s, "state") + ")"));
@@ -131,6 +143,8 @@ std::string status_text(const json& s) {
   out += line("uploaded", format_bytes(number(s, "uploaded_bytes")) + " since the mount");
   if (std::string t = text(s, "last_published"); !t.empty()) out += line("published", t);
   if (std::string t = text(s, "last_news_check"); !t.empty()) out += line("news", "looked for at " + t);
+  if (auto c = s.find("confined"); c != s.end() && c->is_object() && !(flag(*c, "files") && flag(*c, "system_calls")))
+    out += line("confined", confinement_text(*c));
   bool first = true;
   for (const json& d : array(s, "devices")) {
     if (!d.is_object()) continue;

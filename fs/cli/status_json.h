@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/cli/confinement.h"
 #include "fs/fuse/mount.h"
 #include "fs/replica/replica.h"
 #include "fs/sync/synchronizer.h"
@@ -18,6 +19,8 @@ nlohmann::json counters_json(const ReplicaCounters& counters);
 // Packs on the local disk, and whether that is full.
 nlohmann::json cache_json(const ReplicaCounters& counters);
 nlohmann::json counters_json(const std::vector<UpcallCount>& counts);
+nlohmann::json confinement_json(const Confinement& confinement);
+std::string confinement_text(const nlohmann::json& confinement);
 
 // Fields that are missing or of another type are left out: the daemon may be of another version.
 std::string status_text(const nlohmann::json& status);

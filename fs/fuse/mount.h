@@ -6,20 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "fs/fuse/mounter.h"
 #include "fs/replica/fetcher.h"
 #include "fs/replica/replica.h"
 
 namespace coffer {
 
 struct MountOptions {
-  std::string directory;        // the mount point: exists, is empty or at least a directory
-  std::string source;           // what /proc/mounts shows as the device, e.g. "coffer:s3://bucket"
-  std::string state_directory;  // statfs shows the free space of the file system that this directory is on
-  bool allow_other = false;  // everybody on the machine may use it, as modes and ACLs allow (which are always checked)
-  bool read_only = false;
-  bool own_files = false;                     // mounted by an ordinary user: every file shows as his
-  uint32_t uid = 0, gid = 0;                  // whose
-  std::vector<std::string> fuse_options;      // passed through (-o)
+  MountPlace place;
+  std::shared_ptr<Mounter> mounter;  // of that place; none: this process does it itself
+  std::string state_directory;       // statfs shows the free space of the file system that this directory is on
+  bool own_files = false;            // mounted by an ordinary user: every file shows as his
+  uint32_t uid = 0, gid = 0;         // whose
   std::function<Result<void>()> remote_sync;  // set under fsync=remote: fsync also waits for this
 };
 

@@ -41,8 +41,8 @@ class Session : public KernelCaches {
   void fetch_written();
 
   FileSystem& fs_;
-  std::string directory_;     // canonical
-  std::string abort_switch_;  // a file of the kernel's that ends the connection
+  std::shared_ptr<Mounter> mounter_;
+  bool mounted_ = false;
   std::unique_ptr<fuse_session, Destroy> session_;
   std::atomic<bool> serving_{false};
 };

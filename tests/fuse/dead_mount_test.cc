@@ -25,7 +25,7 @@ TEST(DeadMount, IsSeenAndCleared) {
   ASSERT_EQ(::pipe(ready), 0);
   pid_t daemon = ::fork();
   if (daemon == 0) {
-    Mounted m([&](MountOptions& o) { o.directory = directory.path(); });
+    Mounted m([&](MountOptions& o) { o.place.directory = directory.path(); });
     write_text(directory.path() + "/f", "x");
     (void)!::write(ready[1], "!", 1);
     for (;;) ::pause();

@@ -127,10 +127,10 @@ Mounted::~Mounted() { stop(); }
 
 void Mounted::start() {
   MountOptions options;
-  options.directory = root();
-  options.source = "coffer:test";
+  options.place.directory = root();
+  options.place.source = "coffer:test";
   options.state_directory = state_.path();
-  options.allow_other = true;
+  options.place.allow_other = true;
   if (change_) change_(options);
   auto mounted = Mount::mount(*replica_, fetcher_, options);
   ASSERT_TRUE(mounted.has_value()) << mounted.error().what();

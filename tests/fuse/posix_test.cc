@@ -770,14 +770,14 @@ TEST(MountTest, OwnFiles) {
 }
 
 TEST(MountTest, ReadOnly) {
-  Mounted m([](MountOptions& o) { o.read_only = true; });
+  Mounted m([](MountOptions& o) { o.place.read_only = true; });
   EXPECT_FAILS(::mkdir(m.path("d").c_str(), 0755), EROFS);
 }
 
 TEST(MountTest, MountingTwiceOrNowhereFails) {
   Mounted m;
   MountOptions options;
-  options.directory = m.root();
+  options.place.directory = m.root();
   auto again = Mount::mount(m.replica(), m.fetcher(), options);
   ASSERT_FALSE(again.has_value());
   EXPECT_EQ(again.error().code(), Code::kBusy);

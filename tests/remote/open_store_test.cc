@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -136,6 +138,36 @@ TEST(OpenStore, a_missing_ca_file_is_said_at_once) {
   auto r = open_store({.url = "webdavs://host/x", .ca_file = "/does/not/exist.pem"});
   ASSERT_FALSE(r);
   EXPECT_NE(r.error().what().find("/does/not/exist.pem"), std::string::npos);
+}
+
+// A program that is confined can do no more than this says.
+TEST(OpenStore, says_what_it_goes_on_needing_of_this_machine) {
+  const std::string home = std::filesystem::temp_directory_path() / ("coffer-needs-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(home + "/.aws");
+  ::setenv("HOME", home.c_str(), 1);
+  ::unsetenv("NETRC");
+  for (const char* name : {"AWS_ACCESS_KEY_ID", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE"})
+    ::unsetenv(name);
+  using Paths = std::vector<std::string>;
+
+  EXPECT_EQ(store_needs({.url = "/some/where"})->write, Paths{"/some/where"});
+  // Its disk may come back as another directory of the same name.
+  EXPECT_EQ(store_needs({.url = "/media/me/disk/store"})->write, (Paths{"/media/me/disk/store", "/media"}));
+  EXPECT_EQ(store_needs({.url = "webdavs://host/path", .ca_file = "/etc/my.pem"})->read,
+            (Paths{"/etc/my.pem", home + "/.netrc"}));
+  const StoreConfig bucket{.url = "s3://bucket"};
+  EXPECT_EQ(store_needs(bucket)->read, Paths{home + "/.aws"});
+  EXPECT_FALSE(store_needs(bucket)->programs);
+  std::ofstream(home + "/.aws/config") << "[default]\ncredential_process = /bin/tell-me\n";
+  EXPECT_TRUE(store_needs(bucket)->programs);
+  // Keys that stand in the files, or in the environment, come first.
+  std::ofstream(home + "/.aws/credentials") << "[default]\naws_access_key_id = a\naws_secret_access_key = b\n";
+  EXPECT_FALSE(store_needs(bucket)->programs);
+  std::filesystem::remove(home + "/.aws/credentials");
+  ::setenv("AWS_ACCESS_KEY_ID", "a", 1);
+  EXPECT_FALSE(store_needs(bucket)->programs);
+  ::unsetenv("AWS_ACCESS_KEY_ID");
+  std::filesystem::remove_all(home);
 }
 
 }  // namespace
