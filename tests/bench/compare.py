@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Measures coffer beside its peers on the same disk, in one run: what is printed are times and their ratios.
 
-usage: compare.py COFFER [--directory DIR] [--files N] [--mebibytes N] [--appends N]
+usage: compare.py COFFER [--directory DIR] [--tree DIR | --files N] [--mebibytes N] [--appends N]
+
+The tree that is unpacked is a copy of --tree (a real source tree, for figures to quote), or made up of N files.
 
 Each file system is mounted on DIR/<name>/m with its backing files beside it; coffer's store is a directory there, and it
 uploads meanwhile. As root, the kernel's caches are dropped before what is called cold. Needs git; peers are skipped when they
@@ -72,10 +74,14 @@ def drop_caches():
         f.write("3")
 
 
-def make_archive(path, files):
+def make_archive(path, files, source):
+    """Returns how many files are in it."""
     rng = random.Random(1)
     with tempfile.TemporaryDirectory() as tree:
-        for i in range(files):
+        if source:
+            shutil.copytree(source, tree, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git"))
+            files = sum(len(names) for _, _, names in os.walk(tree))
+        for i in range(0 if source else files):
             where = os.path.join(tree, f"d{i % 97}", f"e{i % 11}")
             os.makedirs(where, exist_ok=True)
             with open(os.path.join(where, f"f{i}.c"), "wb") as f:
@@ -85,6 +91,7 @@ def make_archive(path, files):
         run("git", "-C", tree, "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-qm", "x")
         with tarfile.open(path, "w") as t:
             t.add(tree, arcname="tree")
+    return files
 
 
 class Bench:
@@ -147,12 +154,13 @@ def main():
     p.add_argument("coffer")
     p.add_argument("--directory", default="/var/tmp")
     p.add_argument("--files", type=int, default=5000)
+    p.add_argument("--tree")
     p.add_argument("--mebibytes", type=int, default=1024)
     p.add_argument("--appends", type=int, default=2000)
     o = p.parse_args()
     with tempfile.TemporaryDirectory(dir=o.directory) as place:
         archive, o.noise = os.path.join(place, "tree.tar"), os.path.join(place, "noise")
-        make_archive(archive, o.files)
+        o.files = make_archive(archive, o.files, o.tree)
         with open(o.noise, "wb") as f:
             for _ in range(o.mebibytes):
                 f.write(os.urandom(1 << 20))

@@ -165,10 +165,13 @@ class AllocationTest : public ::testing::TestWithParam<const char*> {
   ~AllocationTest() override { arm_failpoints(""); }
 };
 
-// Every place at which the replica asks the disk for room gets none, for a while.
+// Every place at which the replica asks the disk for room gets none, for a while or once.
 TEST_P(AllocationTest, FailsAndNothingBreaks) {
-  for (bool fresh : {true, false}) {
-    SCOPED_TRACE(fresh ? "from the start" : "later");
+  for (int i = 0; i < 8; ++i) {
+    const bool fresh = i % 2 == 0;
+    const char* when[] = {"=enospc", "=enospc@1", "=enospc@2", "=enospc@4"};
+    const std::string failure = std::string(GetParam()) + when[i / 2];
+    SCOPED_TRACE(failure + (fresh ? " from the start" : " later"));
     TempDir dir;
     TestVolume volume;
     auto options = options_with({0, 0, 4 * kMiB});
@@ -187,7 +190,7 @@ TEST_P(AllocationTest, FailsAndNothingBreaks) {
         ASSERT_TRUE(exchange.publish(*replica, packs));
         ASSERT_OK(write(*replica, make_file(*replica, "cut"), before));
       }
-      arm_failpoints(std::string(GetParam()) + "=enospc");
+      arm_failpoints(failure);
       if (fresh) ASSERT_OK(replica->make_root());
       Ino ino = make_file(*replica, "during");
       Result<void> outcome = write(*replica, ino, during);

@@ -1,0 +1,101 @@
+// How long a device takes that comes back with changes of its own to what others have changed meanwhile: N pending
+// operations rebased on N remote ones, in one record. Prints; asserts nothing.
+//   merge_bench [N]      default 100,000; the state directories go to the current directory
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "tests/cache/fixture.h"
+#include "tests/replica/exchange.h"
+
+namespace coffer {
+namespace {
+
+using model::kRootIno;
+using SteadyClock = std::chrono::steady_clock;
+
+template <typename T>
+T must(Result<T> r) {
+  if (!r) {
+    std::fprintf(stderr, "%s\n", r.error().what().c_str());
+    std::exit(1);
+  }
+  if constexpr (!std::is_void_v<T>) return std::move(*r);
+}
+
+// Prints how long the part since the last call took.
+void lap(SteadyClock::time_point& since, const char* what) {
+  auto now = SteadyClock::now();
+  std::printf("%-60s %8.2f s\n", what, std::chrono::duration<double>(now - since).count());
+  std::fflush(stdout);
+  since = now;
+}
+
+constexpr int kPerDirectory = 1000;
+
+// A quarter each: new files, contents of old ones, renames, and removals; the two sides meet in every eighth.
+void work(Replica& r, const std::vector<Ino>& dirs, int operations, int side) {
+  const Bytes content(100, static_cast<uint8_t>('a' + side));
+  for (int i = 0; i < operations; ++i) {
+    const Ino dir = dirs[static_cast<size_t>(i / kPerDirectory)];
+    // The sides touch different halves of the files, but for every eighth operation.
+    const std::string old = "f" + std::to_string(i % 8 == 0 ? i : 2 * i + side);
+    auto node = r.lookup(dir, old);
+    const int kind = node ? i / 8 % 4 : 0;
+    if (kind == 0) {
+      must(r.make(dir, "new" + std::to_string(i) + (i % 16 == 0 ? "" : std::to_string(side)),
+                  {model::FileType::kRegular, 0644, 0, 0, 0, ""}));
+    } else if (kind == 1) {
+      must(r.write(node->ino, 0, content, false));
+    } else if (kind == 2) {
+      must(r.rename(dir, old, dir, "moved" + std::to_string(i) + std::to_string(side), model::RenameMode::kReplace));
+    } else {
+      must(r.unlink(dir, old));
+      r.forget(node->ino);
+    }
+  }
+}
+
+int run(int operations) {
+  test::TempDir dir_a, dir_b;
+  test::TestVolume volume;
+  auto a = must(volume.open(dir_a.path(), "a")), b = must(volume.open(dir_b.path(), "b"));
+  auto since = SteadyClock::now();
+  must(a->make_root());
+  std::vector<Ino> dirs;
+  for (int i = 0; i < operations; ++i) {
+    if (i % kPerDirectory == 0)
+      dirs.push_back(must(a->make(kRootIno, "d" + std::to_string(i / kPerDirectory),
+                                  {model::FileType::kDirectory, 0755, 0, 0, 0, ""}))
+                         .ino);
+    must(a->make(dirs.back(), "f" + std::to_string(i), {model::FileType::kRegular, 0644, 0, 0, 0, ""}));
+  }
+  test::Exchange exchange;
+  test::Packs packs;
+  auto record = exchange.publish(*a, packs);
+  test::Exchange::receive(*b, *record, packs);
+  lap(since, "both begin with the same files");
+  work(*a, dirs, operations, 0);
+  lap(since, "operations on the first");
+  work(*b, dirs, operations, 1);
+  lap(since, "operations on the second, pending");
+  packs.clear();
+  record = exchange.publish(*a, packs);
+  lap(since, "the first freezes, and publishes a record");
+  test::Exchange::receive(*b, *record, packs);
+  lap(since, "the second applies it, its pending operations on top");
+  packs.clear();
+  record = exchange.publish(*b, packs);
+  lap(since, "the second publishes");
+  test::Exchange::receive(*a, *record, packs);
+  lap(since, "the first applies that");
+  return must(b->find_faults()).empty() && must(a->find_faults()).empty() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace coffer
+
+int main(int argc, char** argv) { return coffer::run(argc > 1 ? std::atoi(argv[1]) : 100'000); }
