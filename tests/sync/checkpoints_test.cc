@@ -33,11 +33,14 @@ class CheckpointsTest : public DevicesTest {
   void wait_for_checkpoint(Device& writer) {
     writer.must_sync();
     auto there = [&] { return !hints().empty() && hints().front().stamp >= newest_stamp(writer); };
-    for (int i = 1; i <= 2000 && !there(); ++i) {
-      std::this_thread::sleep_for(milliseconds(20));
-      if (i % 25 != 0) continue;
-      // A large one is not written anew for a single record.
-      writer.write("more", text(100, static_cast<uint64_t>(i)));
+    // A large one is not written anew for a single record, and takes its time; what comes meanwhile is not in it.
+    milliseconds patience(500);
+    for (uint64_t round = 0; round < 100 && !there(); ++round) {
+      const auto end = std::chrono::steady_clock::now() + patience;
+      while (!there() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
+      if (there()) break;
+      patience = std::min(patience * 9 / 8, milliseconds(10'000));
+      writer.write("more", text(100, round));
       writer.must_sync();
     }
     EXPECT_TRUE(there());
