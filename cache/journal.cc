@@ -38,6 +38,7 @@ struct Journal::Impl {
   // Only by the holder of the right to write.
   Result<void> write_block(JournalBlock& block, Lsn durable_now) EXCLUDES(mutex);
   Result<void> switch_file(Lsn first, size_t room) EXCLUDES(mutex);
+  Lsn append(BytesView payload) EXCLUDES(mutex);
   // What a sync does without the lock.
   Result<void> make_durable(Lsn target) EXCLUDES(mutex);
   Result<void> sync_files() EXCLUDES(mutex);
@@ -124,10 +125,30 @@ Result<void> Journal::Impl::switch_file(Lsn first, size_t room) {
   return {};
 }
 
+Lsn Journal::Impl::append(BytesView payload) {
+  MutexLock lock(mutex);
+  const Lsn lsn = ++last;
+  if (!filling || queue.back().payload() + payload.size() > options.block_payload) {
+    queue.emplace_back(lsn, std::max(payload.size() + 10, options.block_payload));
+    filling = true;
+  }
+  size_t before = queue.back().payload();
+  queue.back().add(payload);
+  queued += queue.back().payload() - before;
+  return lsn;
+}
+
 // --- Syncing ---
 
 Result<void> Journal::Impl::make_durable(Lsn target) {
-  if (options.before_sync) TRYV(options.before_sync());
+  if (options.before_sync) {
+    TRY(Bytes entry, options.before_sync());
+    if (!entry.empty()) {
+      target = append(entry);
+      MutexLock lock(mutex);
+      filling = false;
+    }
+  }
   TRYV(write_up_to(target));
   return sync_files();
 }
@@ -183,19 +204,7 @@ Result<void> Journal::peek(Lsn after, const Entry& entry) const {
   return peek_journal(impl_->dir, impl_->volume, impl_->keys, after, entry);
 }
 
-Lsn Journal::append(BytesView payload) {
-  MutexLock lock(impl_->mutex);
-  const Lsn lsn = ++impl_->last;
-  std::deque<JournalBlock>& queue = impl_->queue;
-  if (!impl_->filling || queue.back().payload() + payload.size() > impl_->options.block_payload) {
-    queue.emplace_back(lsn, std::max(payload.size() + 10, impl_->options.block_payload));
-    impl_->filling = true;
-  }
-  size_t before = queue.back().payload();
-  queue.back().add(payload);
-  impl_->queued += queue.back().payload() - before;
-  return lsn;
-}
+Lsn Journal::append(BytesView payload) { return impl_->append(payload); }
 
 Result<void> Journal::flush() {
   Lsn target;

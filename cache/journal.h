@@ -38,9 +38,9 @@ class Journal {
     size_t file_size = 64 << 20;
     size_t block_payload = 64 << 10;
     // Called by a sync between choosing what it will make durable and writing the journal: makes durable whatever the
-    // entries so far refer to (the packs). Called with no lock held, by one thread at a time; its failure fails that
-    // sync, and the next one tries again.
-    std::function<Result<void>()> before_sync;
+    // entries so far refer to (the packs), or returns it as an entry, not empty, which this sync makes durable with the
+    // others. Called with no lock held, by one thread at a time; its failure fails that sync, and the next one tries again.
+    std::function<Result<Bytes>()> before_sync;
   };
 
   static Result<std::unique_ptr<Journal>> open(const std::string& dir, const VolumeId& volume, const LocalKeys& keys,

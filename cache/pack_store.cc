@@ -119,7 +119,8 @@ struct PackStore::Impl {
 
   Result<Place> reserve(uint32_t length) EXCLUDES(mutex);
   Result<UnfinishedPtr> make_pack() EXCLUDES(mutex);
-  void complete(const Place& place, bool written) EXCLUDES(mutex);
+  void complete(const Place& place, BytesView written) EXCLUDES(mutex);
+  void forget_recent() REQUIRES(mutex);
   void close_open_pack() REQUIRES(mutex);
 
   Result<void> sync() EXCLUDES(mutex);
@@ -152,6 +153,9 @@ struct PackStore::Impl {
   bool names_dirty GUARDED_BY(mutex) = false;     // new/ has an entry that is not durable
   std::optional<Error> broken GUARDED_BY(mutex);  // fdatasync failed
   size_t unsynced GUARDED_BY(mutex) = 0;
+  std::vector<RecentFrame> recent GUARDED_BY(mutex);  // not durable anywhere; not all of them when `more`
+  size_t recent_bytes GUARDED_BY(mutex) = 0;
+  bool more GUARDED_BY(mutex) = false;
   std::atomic<uint64_t> syncs{0};
 };
 
@@ -168,6 +172,7 @@ Result<void> PackStore::Impl::adopt_former_run() {
     dirty_packs.push_back(pack);
     unfinished[id] = std::move(pack);
     names_dirty = true;
+    more = true;
   }
   return {};
 }
@@ -210,15 +215,23 @@ void PackStore::Impl::close_open_pack() {
   open = nullptr;
 }
 
-void PackStore::Impl::complete(const Place& place, bool written) {
-  if (written) {
+// `written` is empty when that failed.
+void PackStore::Impl::complete(const Place& place, BytesView written) {
+  if (!written.empty()) {
     files->changed(place.pack->file);
     files->used(place.pack->file, place.offset, place.length);
   }
   MutexLock lock(mutex);
   Unfinished& pack = *place.pack;
-  if (written) {
+  if (!written.empty()) {
     unsynced += place.length;
+    more = more || recent_bytes + written.size() > kRecentMost;
+    if (more) {
+      forget_recent();
+    } else {
+      recent_bytes += written.size();
+      recent.push_back({pack.file->id(), place.offset, to_bytes(written)});
+    }
     if (!pack.dirty) {
       pack.dirty = true;
       dirty_packs.push_back(place.pack);
@@ -227,6 +240,11 @@ void PackStore::Impl::complete(const Place& place, bool written) {
     pack.end = place.offset;  // nobody came after: no gap
   }
   if (--pack.in_flight == 0) changed.notify_all();
+}
+
+void PackStore::Impl::forget_recent() {
+  recent.clear();
+  recent_bytes = 0;
 }
 
 // --- Group sync ---
@@ -252,6 +270,8 @@ Result<void> PackStore::Impl::sync() {
     for (const UnfinishedPtr& pack : packs) pack->dirty = false;
     names = std::exchange(names_dirty, false);
     bytes = unsynced;
+    forget_recent();
+    more = false;
   }
   auto result = names ? files->sync_new() : Result<void>{};
   if (result) result = sync_files(packs);
@@ -269,6 +289,8 @@ Result<void> PackStore::Impl::sync() {
       dirty_packs.push_back(std::move(pack));
     }
     names_dirty |= names;
+    more = true;
+    forget_recent();
   }
   changed.notify_all();
   return result;
@@ -389,13 +411,39 @@ Result<FrameRef> PackStore::append(BytesView plain) {
   seal_prepared_frame(impl_->keys, impl_->volume, ref.pack, ref.offset, frame);
   ref.hash = blake2b(frame);
   auto written = write_at(*place.fd, frame, ref.offset);
-  impl_->complete(place, written.has_value());
+  impl_->complete(place, written ? BytesView(frame) : BytesView{});
   if (!written) return fail(written.error().in("pack " + ref.pack.str()));
   TRYV(failpoint("pack.append.after"));
   return ref;
 }
 
 Result<void> PackStore::sync() { return impl_->sync(); }
+
+std::optional<std::vector<RecentFrame>> PackStore::take_recent() {
+  MutexLock lock(impl_->mutex);
+  if (impl_->more || impl_->syncing || impl_->names_dirty || impl_->broken) return std::nullopt;
+  impl_->recent_bytes = 0;
+  return std::exchange(impl_->recent, {});
+}
+
+Result<bool> PackStore::restore(const RecentFrame& frame) {
+  Impl::UnfinishedPtr pack = impl_->find_unfinished(frame.pack);
+  if (!pack) return false;
+  auto in_context = [&](const Error& e) { return fail(e.in("pack " + frame.pack.str())); };
+  auto fd = impl_->fd_of(pack);
+  if (!fd) return in_context(fd.error());
+  Bytes there(frame.sealed.size());
+  auto read = read_at(**fd, there, frame.offset);
+  if (read && there == frame.sealed) return false;
+  if (!read && read.error().code() != Code::kRange) return in_context(read.error());
+  if (auto written = write_at(**fd, frame.sealed, frame.offset); !written) return in_context(written.error());
+  impl_->files->changed(pack->file);
+  MutexLock lock(impl_->mutex);
+  pack->end = std::max(pack->end, uint64_t{frame.offset} + frame.sealed.size());
+  if (!std::exchange(pack->dirty, true)) impl_->dirty_packs.push_back(pack);
+  impl_->more = true;
+  return true;
+}
 
 size_t PackStore::unsynced_bytes() const {
   MutexLock lock(impl_->mutex);

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,14 @@ struct IndexEntry {
   bool operator==(const IndexEntry&) const = default;
 };
 
+// A frame whose bytes are with the kernel, but were not made durable in their pack.
+struct RecentFrame {
+  ObjectId pack;
+  uint32_t offset = 0;
+  Bytes sealed;
+};
+inline constexpr size_t kRecentMost = 64 << 10;  // bytes of such frames that are kept at hand
+
 // Thread-safe. One pack is open for appending at any time; reads and appends run in parallel, and no append or read
 // waits for a sync. Owns its directory and the descriptors into it; `keys` outlives the store.
 class PackStore {
@@ -63,6 +72,14 @@ class PackStore {
   // Durable: everything whose append() returned before the call. Callers that arrive together share the fdatasync.
   // After a failure of fdatasync every further sync fails: what the disk holds is unknown.
   Result<void> sync();
+  // The frames appended since the last sync() or take_recent(), for who makes them durable elsewhere: it serves as a sync(),
+  // provided that after a crash they are given to restore() before anything else, and that sync() comes before that other
+  // place forgets them. nullopt: they are more than kRecentMost bytes, or something else has to be made durable, or a sync is
+  // under way; then only sync() serves.
+  std::optional<std::vector<RecentFrame>> take_recent();
+  // Puts the bytes back where they were, if they are not there, in a pack that a former run left unfinished; not durable.
+  // True: something was written. Other packs are durable, or nobody wants them any more.
+  Result<bool> restore(const RecentFrame& frame);
   // Bytes appended since the last sync, to bound what an fsync may have to wait for.
   size_t unsynced_bytes() const;
   uint64_t syncs() const;  // fdatasync calls so far

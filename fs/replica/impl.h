@@ -115,6 +115,7 @@ struct Replica::Impl {
 
   // --- replica.cc
   Result<void> recover();
+  Result<void> restore_recent_frames();
   Result<std::set<ObjectId>> packs_placed_in_journal() const;
   Result<std::vector<Row>> rows_with_prefix(std::string_view prefix) const;
   void start_workers();

@@ -2,13 +2,15 @@
 
 namespace coffer {
 
-Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::Extent> frames) {
+Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::Extent> frames,
+                           std::span<const RecentFrame> recent) {
   size_t size = 16 + frames.size() * 28;
+  for (const RecentFrame& f : recent) size += f.sealed.size() + 28;
   for (const RowPut& p : puts) size += p.key.bytes.size() + (p.value ? p.value->size() : 0) + 8;
   Bytes out;
   out.reserve(size);
   Writer w(out);
-  w.u8(1);
+  w.u8(recent.empty() ? 1 : 2);
   w.varint(puts.size());
   for (const RowPut& p : puts) {
     w.varint(p.key.clear);
@@ -23,13 +25,21 @@ Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::
     w.u32(e.frame.length);
     w.u32(e.frame_length);
   }
+  if (recent.empty()) return out;
+  w.varint(recent.size());
+  for (const RecentFrame& f : recent) {
+    w.id(f.pack);
+    w.u32(f.offset);
+    w.bytes(f.sealed);
+  }
   return out;
 }
 
 Result<JournalEntry> decode_journal_entry(BytesView payload) {
   Reader r(payload);
   JournalEntry entry;
-  if (uint8_t version = r.u8(); r.ok() && version != 1)
+  const uint8_t version = r.u8();
+  if (r.ok() && version != 1 && version != 2)
     return fail(Code::kTooNew, "journal entry of layout " + std::to_string(version));
   size_t count = r.count(3);
   entry.puts.reserve(count);
@@ -51,6 +61,19 @@ Result<JournalEntry> decode_journal_entry(BytesView payload) {
     e.frame_length = r.u32();
     if (e.frame_length == 0 || e.frame_length > kFrameMax) r.fail();
     entry.frames.push_back(e);
+  }
+  if (version == 2) {
+    count = r.count(21);
+    entry.recent.reserve(count);
+    for (size_t i = 0; i < count && r.ok(); ++i) {
+      RecentFrame f;
+      f.pack = r.id<ObjectId>();
+      f.offset = r.u32();
+      f.sealed = to_bytes(r.bytes());
+      if (f.sealed.size() > kSealedFrameMax || f.offset >= kPackTarget) r.fail();
+      entry.recent.push_back(std::move(f));
+    }
+    if (entry.recent.empty()) r.fail();
   }
   if (!r.at_end()) return fail(Code::kCorrupt, "journal entry does not decode");
   return entry;

@@ -34,7 +34,12 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
   TRY(r.table, Table::open(dir + "/rows", r.keys.volume, *r.keys.local));
   TRY(r.packs, PackStore::open(dir + "/packs", r.keys.volume, *r.keys.epoch));
   Journal::Options journal_options;
-  journal_options.before_sync = [packs = r.packs.get()] { return packs->sync(); };
+  // A little is durable sooner in the journal, which is written anyway, than in a pack file that grows.
+  journal_options.before_sync = [packs = r.packs.get()]() -> Result<Bytes> {
+    if (auto recent = packs->take_recent()) return recent->empty() ? Bytes{} : encode_journal_entry({}, {}, *recent);
+    TRYV(packs->sync());
+    return Bytes{};
+  };
   TRY(r.journal, Journal::open(dir + "/journal", r.keys.volume, *r.keys.local, std::move(journal_options)));
   LocalSpace::Backend backend{r.options.clock, [&r](const ObjectId& id) { return r.may_go(id); },
                               [&r] { return r.unsent_bytes(); }, [&r] { return uint64_t{r.dirty_bytes.load()}; }};
@@ -71,7 +76,23 @@ Result<std::set<ObjectId>> Replica::Impl::packs_placed_in_journal() const {
   return out;
 }
 
+// Frames that a sync made durable in the journal and that their packs may have lost go back to them, durably: the replay may
+// cut off what holds them.
+Result<void> Replica::Impl::restore_recent_frames() {
+  bool restored = false;
+  TRYV(journal->peek(table->committed_lsn(), [&](Lsn, BytesView payload) -> Result<bool> {
+    TRY(JournalEntry entry, decode_journal_entry(payload));
+    for (const RecentFrame& f : entry.recent) {
+      TRY(bool changed, with_reserve([&] { return packs->restore(f); }));
+      restored |= changed;
+    }
+    return true;
+  }));
+  return restored ? packs->sync() : Result<void>{};
+}
+
 Result<void> Replica::Impl::recover() {
+  TRYV(restore_recent_frames());
   Bytes plain;
   std::optional<std::set<ObjectId>> placed_later;
   std::string gone;  // what the refused entry names
@@ -160,6 +181,8 @@ void Replica::Impl::start_workers() {
 
 Result<void> Replica::Impl::commit_rows() {
   while (auto lsn = table->freeze()) {
+    // What only the journal has of the packs goes with it.
+    TRYV(with_reserve([&] { return packs->sync(); }));
     TRYV(sync_journal(*lsn));
     TRYV(with_reserve([&] { return table->commit_frozen(); }));
     TRYV(journal->release(table->committed_lsn()));

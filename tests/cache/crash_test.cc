@@ -70,7 +70,10 @@ class CrashTest : public CacheTest {
     Journal::Options options;
     options.file_size = 64 << 10;
     options.block_payload = 500;
-    options.before_sync = [this] { return packs_->sync(); };
+    options.before_sync = [this]() -> Result<Bytes> {
+      TRYV(packs_->sync());
+      return Bytes{};
+    };
     journal_ = must(Journal::open(dir_.path() + "/journal", volume_, local_, options));
     must(journal_->replay(table_->committed_lsn(), [&](Lsn lsn, BytesView payload) {
       Value v = decode(payload);

@@ -486,12 +486,12 @@ TEST_F(JournalTest, FailedFdatasyncIsFinal) {
 TEST_F(JournalTest, BeforeSyncComesFirstAndItsFailureIsTheSyncs) {
   std::vector<std::string> order;
   bool fail_it = false;
-  options_.before_sync = [&]() -> Result<void> {
+  options_.before_sync = [&]() -> Result<Bytes> {
     order.push_back("packs at " + std::to_string(journal_->last_lsn()));
     // This entry came too late for what before_sync makes durable.
     add("late");
     if (fail_it) return fail(Code::kNoSpace, "packs");
-    return {};
+    return Bytes{};
   };
   open();
   EXPECT_OK(journal_->sync(add("one")));
@@ -509,16 +509,33 @@ TEST_F(JournalTest, BeforeSyncComesFirstAndItsFailureIsTheSyncs) {
   EXPECT_EQ(found_, written_);
 }
 
+// What before_sync hands over is in the journal when the sync returns, though nobody waits for its number.
+TEST_F(JournalTest, WhatBeforeSyncReturnsIsMadeDurableWithTheRest) {
+  options_.before_sync = [&]() -> Result<Bytes> {
+    add("late");
+    written_[journal_->last_lsn() + 1] = "handed over";
+    return to_bytes(as_bytes(std::string("handed over")));
+  };
+  open();
+  EXPECT_OK(journal_->sync(add("one")));
+  EXPECT_EQ(journal_->durable_lsn(), 1u);
+  EXPECT_EQ(journal_->queued_bytes(), 0u);
+  EXPECT_EQ(journal_->syncs(), 1u);
+  options_.before_sync = nullptr;
+  open();
+  EXPECT_EQ(found_, written_);
+}
+
 TEST_F(JournalTest, FlushDoesNotWaitForASync) {
   std::mutex mutex;
   std::condition_variable cv;
   bool in_sync = false, go_on = false;
-  options_.before_sync = [&]() -> Result<void> {
+  options_.before_sync = [&]() -> Result<Bytes> {
     std::unique_lock lock(mutex);
     in_sync = true;
     cv.notify_all();
     cv.wait(lock, [&] { return go_on; });
-    return {};
+    return Bytes{};
   };
   open();
   add("one");

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "base/fd.h"
 #include "fs/replica/replica.h"
@@ -38,10 +39,12 @@ struct History {
   const Content& now(const std::string& path) const { return paths.at(path).back().content; }
 };
 
+constexpr auto kCommitEvery = std::chrono::milliseconds(20);
+
 Result<std::unique_ptr<Replica>> open_replica(const test::TestVolume& volume, const std::string& dir) {
   Replica::Options options;
   options.device_name = "host";
-  options.commit_every = std::chrono::milliseconds(20);
+  options.commit_every = kCommitEvery;
   return volume.open(dir, options);
 }
 
@@ -54,7 +57,7 @@ class Workload {
     for (step_ = 1; step_ <= steps; ++step_) {
       testing::mark(2 * step_);
       std::string path = any_path();
-      switch (rng_() % 9) {
+      switch (rng_() % 14) {
         case 0:
           remove(path);
           break;
@@ -69,6 +72,15 @@ class Workload {
           break;
         case 4:
           link_and_unlink(path);
+          break;
+        case 5:
+        case 6:
+        case 7:
+        case 8:  // little, synced, and then perhaps committed
+          write(path, 1000);
+          ok(replica_.sync_all(true));
+          testing::mark(2 * step_ + 1);
+          if (rng_() % 4 == 0) std::this_thread::sleep_for(2 * kCommitEvery);
           break;
         default:
           write(path);
@@ -109,10 +121,10 @@ class Workload {
     history.set(path, step_, Bytes{});
     return node ? node->ino : 0;
   }
-  void write(const std::string& path) {
+  void write(const std::string& path, size_t most = 40'000) {
     Ino ino = find_or_make(path);
     Bytes content = *history.now(path);
-    size_t offset = rng_() % 3 == 0 ? content.size() : rng_() % 100'000, length = 1 + rng_() % 40'000;
+    size_t offset = rng_() % 3 == 0 ? content.size() : rng_() % 100'000, length = 1 + rng_() % most;
     Bytes data(length);
     for (auto& b : data) b = static_cast<uint8_t>(rng_());
     ok(replica_.write(ino, offset, data, false));

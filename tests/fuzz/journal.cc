@@ -57,11 +57,16 @@ void run(BytesView input) {
   }
   auto entry = decode_journal_entry(bytes);
   if (!entry) return;
-  auto again = must(decode_journal_entry(encode_journal_entry(entry->puts, entry->frames)));
+  auto again = must(decode_journal_entry(encode_journal_entry(entry->puts, entry->frames, entry->recent)));
   require(again.frames == entry->frames && again.puts.size() == entry->puts.size(), "an entry comes back");
   for (size_t i = 0; i < again.puts.size(); ++i) {
     const RowPut &a = again.puts[i], &b = entry->puts[i];
     require(a.key == b.key && a.key.clear == b.key.clear && a.value == b.value, "a row of an entry comes back");
+  }
+  require(again.recent.size() == entry->recent.size(), "recent frames come back");
+  for (size_t i = 0; i < again.recent.size(); ++i) {
+    const RecentFrame &a = again.recent[i], &b = entry->recent[i];
+    require(a.pack == b.pack && a.offset == b.offset && a.sealed == b.sealed, "a recent frame comes back");
   }
 }
 

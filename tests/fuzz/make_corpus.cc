@@ -261,6 +261,8 @@ void cache() {
   w.bytes(Bytes(3, 1));
   write("journal", "block", tagged(2, block));
   write("journal", "entry", tagged(3, journal_entry));
+  std::vector<RecentFrame> recent{{ObjectId{}, 4096, Bytes(50, 1)}};
+  write("journal", "recent_frames", tagged(3, encode_journal_entry({}, {}, recent)));
 }
 
 // Change sets about the small state of apply_changes.cc, at random.

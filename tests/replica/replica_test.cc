@@ -531,6 +531,28 @@ TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
   expect_sound(*a);
 }
 
+TEST(Replica, AFewBytesAreDurableByOneFdatasync) {
+  TempDir dir;
+  TestVolume volume;
+  Replica::Options options;
+  options.commit_every = std::chrono::hours(1);
+  TAKE(auto replica, volume.open(dir.path(), options));
+  ASSERT_OK(replica->make_root());
+  const Ino ino = make_file(*replica, kRootIno, "f");
+  std::mt19937_64 rng(1);
+  auto sync_written = [&](uint64_t at, size_t size) {
+    ReplicaCounters before = replica->counters();
+    EXPECT_TRUE(replica->write(ino, at, random_content(rng, size), false).has_value());
+    EXPECT_TRUE(replica->sync_file(ino).has_value());
+    ReplicaCounters after = replica->counters();
+    return std::pair(after.journal_syncs - before.journal_syncs, after.pack_syncs - before.pack_syncs);
+  };
+  sync_written(0, 4096);  // makes the pack
+  for (uint64_t i = 1; i < 30; ++i) EXPECT_EQ(sync_written(i * 4096, 4096), (std::pair<uint64_t, uint64_t>(1, 0)));
+  EXPECT_EQ(sync_written(1 << 20, 1 << 20), (std::pair<uint64_t, uint64_t>(1, 1)));
+  EXPECT_EQ(sync_written(1 << 20, 4096), (std::pair<uint64_t, uint64_t>(1, 0)));
+}
+
 TEST(Replica, CountsTheFilesThatNoRecordHas) {
   TempDir dir;
   TestVolume volume;
