@@ -20,7 +20,7 @@ class PublishPace {
   static constexpr Nanos kFirst = std::chrono::seconds(2);
   static constexpr double kLittle = 1000;  // operations, of which half are forgotten after
   static constexpr Nanos kHalfForgotten = std::chrono::seconds(30);
-  static constexpr Nanos kLittleApart = std::chrono::milliseconds(2500);
+  static constexpr Nanos kLittleApart = std::chrono::milliseconds(1500);
 
   PublishPace(Nanos after, Nanos within) : after_(after), within_(std::max(after, within)) { reset(); }
 

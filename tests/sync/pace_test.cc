@@ -48,10 +48,10 @@ TEST(PublishPace, SavingOverAndOverStaysQuick) {
   PublishPace pace(milliseconds(500), seconds(30));
   for (Nanos now = seconds(10); now < seconds(600); now += seconds(4)) {
     pace.changed(now, 5);
-    ASSERT_LE(*pace.due(), now + seconds(3));
+    ASSERT_LE(*pace.due(), now + seconds(2));
     pace.published(*pace.due());
   }
-  EXPECT_LE(records(seconds(600), seconds(1), 5), 250);
+  EXPECT_LE(records(seconds(600), seconds(1), 5), 400);
 }
 
 TEST(PublishPace, LongWorkMakesFewRecords) {
@@ -91,8 +91,8 @@ TEST(PublishPace, AHundredThousandSmallFilesBecomeFewObjectsHoweverFastTheyAreMa
   // A record at least every half minute: so they are under a hundred objects if it takes less than 20 minutes.
   for (int per_second : {90, 150, 300, 600, 1000, 3000, 10'000, 100'000})
     for (int burst : {0, 1, 3, 10, 30}) {
-      if (burst == 0 || per_second * burst / (burst + 1) >= 90)
-        EXPECT_LT(objects_of_small_files(per_second, burst), 100) << per_second << " a second, bursts of " << burst;
+      if (burst > 0 && per_second * burst / (burst + 1) < 90) continue;
+      EXPECT_LT(objects_of_small_files(per_second, burst), 100) << per_second << " a second, bursts of " << burst;
     }
 }
 
