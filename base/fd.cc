@@ -89,8 +89,9 @@ Result<void> write_file_durably(const std::string& path, BytesView content) {
   std::string temporary = path + ".new";
   {
     TRY(Fd fd, open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC));
-    TRYV(write_at(fd, content, 0));
-    TRYV(sync_data(fd));
+    auto written = write_at(fd, content, 0);
+    if (written) written = sync_data(fd);
+    if (!written) return fail(written.error().in(temporary));
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) return fail(errno_error(path, errno));
   return sync_directory(dir);

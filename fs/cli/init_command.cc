@@ -60,6 +60,8 @@ Outcome<void> run_init(const Arguments& arguments) {
       return give_up(can.error().exit, can.error().what, "Give --recovery-key-file FILE, or --no-recovery-key.");
   }
 
+  TRYV(check_state_root(target.state_root));
+
   Interrupt interrupt;
   TRY(OpenDrive drive, open_remote(target));
   StoppableStore store(*drive.store, interrupt.token());

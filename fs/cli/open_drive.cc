@@ -25,7 +25,13 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   options.root_uid = ::geteuid();
   options.root_gid = ::getegid();
   options.space = limits;
-  TRY(drive.replica, Replica::open(v.directory.replica_path(), std::move(keys), options));
+  auto replica = Replica::open(v.directory.replica_path(), std::move(keys), options);
+  if (!replica) {
+    Failure failure = Failure(replica.error()).in(v.directory.replica_path());
+    if (failure.exit == Exit::kDamaged) failure.todo = advice_for_damage(v.directory.path());
+    return give_up(failure);
+  }
+  drive.replica = std::move(*replica);
   SyncOptions sync;
   if (drive.store_is_directory) sync.missing_after = std::chrono::hours(24);
   drive.synchronizer = std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, sync);

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kFinishingWaitSeconds = 20;
 constexpr size_t kSaltSize = 32;
+constexpr size_t kRoomForVolume = 1 << 20;  // what a new volume takes at least: journal, table, an empty root directory
 
 std::string store_file(const std::string& root, const std::string& canonical_store) {
   return root + "/stores/" + blake2b(as_bytes(canonical_store)).str();
@@ -38,11 +39,22 @@ Outcome<std::optional<Bytes>> read_optional(const std::string& path, size_t limi
   return give_up(Failure(content.error()));
 }
 
+std::unexpected<Failure> cannot_write(const Error& error) {
+  Failure failure = Failure(error).in("cannot write to the state directory");
+  if (failure.exit == Exit::kPermission) failure.todo = "Name a place where you may write with --state-dir.";
+  return give_up(std::move(failure));
+}
+
 Outcome<void> make_directory(const std::string& path) {
   auto made = make_directories(path);
-  if (made) return {};
-  return give_up(Exit::kPermission, "cannot make the state directory " + made.error().what(),
-                 "Name a place where you may write with --state-dir.");
+  if (!made) return cannot_write(made.error());
+  return {};
+}
+
+Outcome<void> write_durably(const std::string& path, BytesView content) {
+  auto written = write_file_durably(path, content);
+  if (!written) return cannot_write(written.error());
+  return {};
 }
 
 struct Holder {
@@ -86,7 +98,7 @@ Outcome<void> check_version(const std::string& path) {
   unsigned number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || (end != text.data() + text.size() && *end != '\n') || number == 0)
-    return give_up(Exit::kDamaged, path + "/version is damaged");
+    return give_up(Exit::kDamaged, path + "/version is damaged", advice_for_damage(path));
   if (number > kStateVersion)
     return give_up(Exit::kUnsupported,
                    path + " was made by a newer coffer (layout " + std::to_string(number) + "; this one knows " +
@@ -104,6 +116,20 @@ std::string state_root(const std::string& asked) {
   return home_directory() + "/.local/state/coffer";
 }
 
+Outcome<void> check_state_root(const std::string& root) {
+  TRYV(make_directory(root));
+  const std::string probe = root + "/probe." + std::to_string(::getpid());
+  auto written = write_durably(probe, Bytes(kRoomForVolume));
+  ::unlink(probe.c_str());
+  ::unlink((probe + ".new").c_str());
+  return written;
+}
+
+std::string advice_for_damage(const std::string& directory) {
+  return "Move " + directory +
+         " away: coffer makes a new one from the store. Keep it: what was not in the store yet is in there only.";
+}
+
 std::optional<VolumeId> remembered_volume(const std::string& root, const std::string& canonical_store) {
   auto text = read_file(store_file(root, canonical_store), 256);
   if (!text) return std::nullopt;
@@ -115,7 +141,7 @@ std::optional<VolumeId> remembered_volume(const std::string& root, const std::st
 Outcome<void> remember_volume(const std::string& root, const std::string& canonical_store, const VolumeId& volume) {
   if (remembered_volume(root, canonical_store) == volume) return {};
   TRYV(make_directory(root + "/stores"));
-  TRYV(write_file_durably(store_file(root, canonical_store), as_bytes(volume.str() + "\n")));
+  TRYV(write_durably(store_file(root, canonical_store), as_bytes(volume.str() + "\n")));
   return {};
 }
 
@@ -129,7 +155,7 @@ Outcome<std::optional<KeptSlots>> kept_slots(const std::string& root, const Volu
   kept.head = *decoded;
   if (kept.head.volume != volume)
     return give_up(Exit::kDamaged, path + " belongs to another volume (" + kept.head.volume.str() + ")",
-                   "Move it away; coffer makes a new one.");
+                   advice_for_damage(path));
   std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path + "/slots").c_str()), ::closedir);
   if (!dir) return give_up(Failure(errno_error(path + "/slots", errno)));
   while (const dirent* entry = ::readdir(dir.get())) {
@@ -148,11 +174,11 @@ Outcome<void> keep_slots(const std::string& root, const VolumeHead& head, const 
   for (const Bytes& slot : slots) {
     names.push_back(blake2b(slot).str());
     std::string file = path + "/slots/" + names.back();
-    if (::access(file.c_str(), F_OK) != 0) TRYV(write_file_durably(file, slot));
+    if (::access(file.c_str(), F_OK) != 0) TRYV(write_durably(file, slot));
   }
   Bytes encoded = encode(head);
   TRY(auto before, read_optional(path + "/head", 4096));
-  if (before != encoded) TRYV(write_file_durably(path + "/head", encoded));
+  if (before != encoded) TRYV(write_durably(path + "/head", encoded));
   // Only now do slots go that the store no longer has: whatever happens, one whole set is here.
   std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((path + "/slots").c_str()), ::closedir);
   if (!dir) return give_up(Failure(errno_error(path + "/slots", errno)));
@@ -176,19 +202,18 @@ Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const Vo
   TRYV(make_directory(d.path_ + "/slots"));
   TRYV(check_version(d.path_));
   auto lock = open_file(d.path_ + "/lock", O_RDWR | O_CREAT);
-  if (!lock)
-    return give_up(Exit::kPermission, "cannot write to the state directory: " + lock.error().what(),
-                   "It must be on a file system that can be written, and be yours.");
+  if (!lock) return cannot_write(lock.error());
   d.lock_ = std::move(*lock);
   TRYV(take_lock(d.lock_));
   d.announce("");
   TRY(auto salt, read_optional(d.path_ + "/salt", 4096));
-  if (salt && salt->size() != kSaltSize) return give_up(Exit::kDamaged, d.path_ + "/salt is damaged");
+  if (salt && salt->size() != kSaltSize)
+    return give_up(Exit::kDamaged, d.path_ + "/salt is damaged", advice_for_damage(d.path_));
   if (!salt) {
     salt.emplace(kSaltSize);
     random_bytes(*salt);
-    TRYV(write_file_durably(d.path_ + "/version", as_bytes(std::to_string(kStateVersion) + "\n")));
-    TRYV(write_file_durably(d.path_ + "/salt", *salt));
+    TRYV(write_durably(d.path_ + "/version", as_bytes(std::to_string(kStateVersion) + "\n")));
+    TRYV(write_durably(d.path_ + "/salt", *salt));
   }
   d.salt_ = std::move(*salt);
   TRYV(make_directory(d.replica_path()));
@@ -198,7 +223,7 @@ Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const Vo
 Outcome<std::optional<Bytes>> VolumeDirectory::identity() const { return read_optional(path_ + "/identity", 64 << 10); }
 
 Outcome<void> VolumeDirectory::put_identity(BytesView sealed) {
-  TRYV(write_file_durably(path_ + "/identity", sealed));
+  TRYV(write_durably(path_ + "/identity", sealed));
   return {};
 }
 

@@ -28,6 +28,13 @@ inline constexpr unsigned kStateVersion = 1;
 // --state-dir, or the default.
 std::string state_root(const std::string& asked);
 
+// Fails, and says why, when nothing can be kept there: what may not be written, is read-only, or is full is found out before
+// anything is made that needs it. Makes the directory.
+Outcome<void> check_state_root(const std::string& root);
+
+// What to do about a volume's directory in which something is damaged, or is of another volume.
+std::string advice_for_damage(const std::string& directory);
+
 std::optional<VolumeId> remembered_volume(const std::string& root, const std::string& canonical_store);
 Outcome<void> remember_volume(const std::string& root, const std::string& canonical_store, const VolumeId& volume);
 

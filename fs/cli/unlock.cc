@@ -108,7 +108,11 @@ Outcome<UnlockedVolume> enter_volume(const Target& target, VolumeDirectory direc
   std::optional<DeviceIdentity> identity;
   if (sealed) {
     auto opened = open_identity(*sealed, directory.volume(), *local);
-    if (!opened) return give_up(Failure(opened.error()).in(directory.path() + "/identity"));
+    if (!opened) {
+      Failure failure = Failure(opened.error()).in(directory.path() + "/identity");
+      failure.todo = advice_for_damage(directory.path());
+      return give_up(failure);
+    }
     identity.emplace(std::move(*opened));
   } else {
     TRY(DeviceIdentity made, join(secrets, device_name(target.settings.device_name)));

@@ -68,3 +68,38 @@ expect 0 "$coffer" unmount "$work/m"
 
 # The recovery key opens it, too.
 expect 0 "$coffer" ls "$store" / --recovery-key-file "$work/key"
+
+# What only root can set up.
+[ "$(id -u)" = 0 ] || skip "no FUSE, and no permission: need root"
+expect 6 unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$@"' - "$coffer" mount "$store" "$work/m"
+must_say 'no /dev/fuse'
+must_say modprobe
+
+# A state directory, and a store, of somebody else's. The program may be where he cannot see it.
+cp "$coffer" "$work/program"
+mkdir -m 777 "$work/his"
+he() {
+  setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_STATE_HOME="$work/his/state" COFFER_RUNTIME_DIR="$work/his/run" \
+    COFFER_PASSPHRASE_FILE= "$work/program" "$@" --passphrase-command 'echo correct horse battery staple'
+}
+expect 7 he ls "$store" /
+must_say "directory $store may not be opened; check its owner and mode"
+chmod -R a+rX "$store"
+expect 7 he mount "$store" "$work/his" --state-dir "$XDG_STATE_HOME/coffer"
+must_say 'cannot write to the state directory'
+must_say 'Permission denied'
+must_say '--state-dir'
+expect 7 he init "$work/his/store" --no-recovery-key --state-dir "$XDG_STATE_HOME/coffer"
+must_say 'cannot write to the state directory'
+[ ! -e "$work/his/store/coffer" ] || fail "a volume was made that he cannot keep a state of"
+
+# A store that refuses.
+start_server lighttpd-dav
+start_proxy
+expect 0 "$coffer" init "$store" --no-recovery-key "${store_options[@]}"
+echo status-403 >"$work/mode"
+expect 7 "$coffer" mount "$store" "$work/m" --state-dir "$work/s4" "${store_options[@]}"
+must_say 403
+must_say 'credentials'
+expect 7 "$coffer" init "$store-2" --no-recovery-key "${store_options[@]}"
+must_say 403
