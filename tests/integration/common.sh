@@ -66,6 +66,11 @@ mount_on() {  # STORE DIR OPTIONS...
 
 daemon_of() { "$coffer" status --json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])'; }
 waiting_bytes() { "$coffer" status --json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["waiting"]["bytes"])'; }
+# What status says is wrong, and what to do about it, one a line.
+problems() {  # DIR
+  "$coffer" status --json "$1" |
+    python3 -c 'import json, sys; [print(p["what"], "|", p["todo"]) for p in json.load(sys.stdin)["problems"]]'
+}
 
 wait_for_end() {  # PID
   local _

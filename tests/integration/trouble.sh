@@ -8,14 +8,10 @@ shift
 start_server "$kind"
 start_proxy
 trouble() { echo "$1" >"$work/mode"; }
-problems() {
-  "$coffer" status --json "$work/m" |
-    python3 -c 'import json, sys; [print(p["what"], "|", p["todo"]) for p in json.load(sys.stdin)["problems"]]'
-}
 wait_for_problem() {
   local _
   for _ in $(seq 600); do
-    said=$(problems)
+    said=$(problems "$work/m")
     [ -n "$said" ] && return 0
     sleep 0.1
   done
@@ -46,8 +42,8 @@ for mode in "$@"; do
   expect 0 timeout 120 "$coffer" sync "$work/m"
   expect 0 timeout 120 "$coffer" sync "$work/m2"
   diff -r "$work/m/$mode" "$work/m2/$mode" || fail "$mode: the second device has something else"
-  for _ in $(seq 100); do [ -z "$(problems)" ] && break; sleep 0.1; done
-  [ -z "$(problems)" ] || fail "$mode: the problem stays: $(problems)"
+  for _ in $(seq 100); do [ -z "$(problems "$work/m")" ] && break; sleep 0.1; done
+  [ -z "$(problems "$work/m")" ] || fail "$mode: the problem stays: $(problems "$work/m")"
 done
 "$here/tree_digest.py" "$work/m" >"$work/m.digest"
 "$here/tree_digest.py" "$work/m2" >"$work/m2.digest"
