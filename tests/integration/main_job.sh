@@ -36,9 +36,33 @@ echo 'from the second device' >"$work/there/note"
 
 # And back: the first device sees what the second wrote.
 mount_on "$store" "$work/here" "${store_options[@]}"
-for _ in $(seq 100); do
-  [ -e "$work/here/note" ] && break
-  sleep 0.1
-done
-grep -q 'from the second device' "$work/here/note" || fail "the second device's file is not here"
+soon() {  # WHAT COMMAND...: within half a minute
+  local what=$1 _
+  shift
+  for _ in $(seq 300); do
+    if "$@" 2>/dev/null; then return 0; fi
+    sleep 0.1
+  done
+  fail "$what"
+}
+has() { [ "$(cat "$1")" = "$2" ]; }
+gone() { [ ! -e "$1" ]; }
+soon "the second device's file is not here" has "$work/here/note" 'from the second device'
+
+# Both are mounted, and nobody asks for a sync: what one makes, changes, moves and removes shows on the other, where the kernel
+# has the old contents and names.
+mount_on "$store" "$work/there" --state-dir "$work/state2" "${store_options[@]}"
+soon "what was written before it was mounted does not show" has "$work/there/note" 'from the second device'
+echo 'from the first' >"$work/here/note"
+echo going >"$work/here/going"
+soon "a change does not show" has "$work/there/note" 'from the first'
+soon "a new file does not show" has "$work/there/going" going
+echo 'from the second' >"$work/there/note"
+mv "$work/there/going" "$work/there/moved"
+rm -r "$work/there/clone"
+soon "a change does not show on the first device" has "$work/here/note" 'from the second'
+soon "a new name does not show" has "$work/here/moved" going
+soon "the old name still shows" gone "$work/here/going"
+soon "a removed tree still shows" gone "$work/here/clone"
+"$coffer" unmount "$work/there"
 "$coffer" unmount "$work/here"
