@@ -155,10 +155,15 @@ Result<std::unique_ptr<HttpClient>> make_client(const StoreConfig& config, std::
 // A directory, and where it comes back when its disk was pulled out and plugged in again: then it is another one.
 std::vector<std::string> places_of(const std::string& directory) {
   std::filesystem::path absolute = std::filesystem::absolute(directory);
-  std::vector<std::string> out = {absolute.string()};
   for (const char* above : {"/media", "/run/media", "/mnt"})
-    if (absolute.string().starts_with(std::string(above) + "/")) out.push_back(above);
-  return out;
+    if (absolute.string().starts_with(std::string(above) + "/")) return {absolute.string(), above};
+  // One that is not there yet will be made, moved or mounted where it should be: below what there is of its path, or, since
+  // a mount hides the directory that it is on, beside that.
+  std::error_code ignored;
+  std::filesystem::path there = absolute;
+  while (there.has_relative_path() && !std::filesystem::exists(there, ignored)) there = there.parent_path();
+  if (there == absolute) return {absolute.string()};
+  return {absolute.string(), there.parent_path().string()};
 }
 
 }  // namespace

@@ -18,16 +18,6 @@ wait_for_problem() {
   fail "status says nothing under $1"
 }
 
-wait_for_waiting() {
-  local _
-  for _ in $(seq 600); do
-    said=$("$coffer" status "$work/m" | grep '^waiting')
-    grep -q '[1-9].* in [1-9].* change' <<<"$said" && return 0
-    sleep 0.1
-  done
-  fail "status does not say what is waiting: $said"
-}
-
 "$coffer" init "$store" --no-recovery-key "${store_options[@]}"
 mount_on "$store" "$work/m" "${store_options[@]}"
 mount_on "$store" "$work/m2" --state-dir "$work/state2" --device-name second "${store_options[@]}"
@@ -42,7 +32,7 @@ for mode in "$@"; do
   [ "$(find "$work/m/$mode" -type f | wc -l)" = 21 ] || fail "local work does not go on under $mode"
   if [ "$mode" = slow ]; then
     # No trouble, but what is waiting is told.
-    wait_for_waiting
+    [ "$(waiting_bytes "$work/m")" -gt 0 ] || fail "status does not say what is waiting"
     [ -z "$(problems "$work/m")" ] || fail "a slow store is a problem: $(problems "$work/m")"
   else
     wait_for_problem "$mode"

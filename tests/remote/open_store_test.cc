@@ -150,7 +150,10 @@ TEST(OpenStore, says_what_it_goes_on_needing_of_this_machine) {
     ::unsetenv(name);
   using Paths = std::vector<std::string>;
 
-  EXPECT_EQ(store_needs({.url = "/some/where"})->write, Paths{"/some/where"});
+  EXPECT_EQ(store_needs({.url = home + "/.aws"})->write, Paths{home + "/.aws"});
+  // What is not there may come by a mount on what is.
+  EXPECT_EQ(store_needs({.url = home + "/a/b"})->write,
+            (Paths{home + "/a/b", std::filesystem::temp_directory_path().string()}));
   // Its disk may come back as another directory of the same name.
   EXPECT_EQ(store_needs({.url = "/media/me/disk/store"})->write, (Paths{"/media/me/disk/store", "/media"}));
   EXPECT_EQ(store_needs({.url = "webdavs://host/path", .ca_file = "/etc/my.pem"})->read,
