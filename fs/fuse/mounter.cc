@@ -29,6 +29,14 @@ Result<void> check_device() {
   return fail(Code::kUnsupported, "this system has no FUSE: /dev/fuse cannot be opened");
 }
 
+// Why libfuse could not mount, as far as can be told. For an ordinary user it asks a program that is root's.
+Error refused() {
+  constexpr char kHelper[] = "/usr/bin/fusermount3";
+  if (::geteuid() != 0 && ::access(kHelper, X_OK) != 0)
+    return Error(Code::kUnsupported, std::string("there is no ") + kHelper + " to mount for an ordinary user");
+  return Error(Code::kDenied, "mounting was refused");
+}
+
 class DirectMounter : public Mounter {
  public:
   explicit DirectMounter(MountPlace place) : place_(std::move(place)) {}
@@ -43,7 +51,7 @@ class DirectMounter : public Mounter {
     std::unique_ptr<fuse_session, void (*)(fuse_session*)> session(
         fuse_session_new(arguments->get(), &nothing, sizeof nothing, nullptr), fuse_session_destroy);
     if (!session) return fail(Code::kInvalid, "mount options");
-    if (fuse_session_mount(session.get(), directory.c_str()) != 0) return fail(Code::kDenied, "mounting was refused");
+    if (fuse_session_mount(session.get(), directory.c_str()) != 0) return fail(refused());
     Fd device(::fcntl(fuse_session_fd(session.get()), F_DUPFD_CLOEXEC, 3));
     if (!device) {
       int err = errno;
