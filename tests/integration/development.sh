@@ -22,8 +22,15 @@ git -C "$mnt/linked" gc -q --aggressive --prune=now
 git -C "$mnt/linked" push -q origin HEAD:refs/heads/pushed
 git -C "$mnt/clone" worktree add -q "$mnt/worktree" pushed
 [ "$(cat "$mnt/worktree/link/new")" = "$(printf '1\n2\n3')" ] || fail "the worktree is not what was pushed"
+# A real one: this program's own.
+repositories=(clone linked worktree)
+if git -C "$checkout" rev-parse -q --verify HEAD >/dev/null; then
+  git clone -q "file://$checkout" "$mnt/real"
+  [ "$(git -C "$mnt/real" ls-tree -r HEAD)" = "$(git -C "$checkout" ls-tree -r HEAD)" ] || fail "the clone is another tree"
+  repositories+=(real)
+fi
 remount
-for repository in clone linked worktree; do
+for repository in "${repositories[@]}"; do
   git -C "$mnt/$repository" fsck --full --strict
   [ -z "$(git -C "$mnt/$repository" status --porcelain)" ] || fail "git status is not clean in $repository"
 done

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""usage: many_names.py make|change DIR COUNT
+"""usage: many_names.py make|change|feed DIR COUNT
 
 make: a directory of COUNT files, one in ten of them with something in it. change: lists it again and again while one
-process removes half of the names and another makes as many: each listing has every name that stays, and none twice."""
+process removes half of the names and another makes as many: each listing has every name that stays, and none twice. feed: makes
+COUNT files in the directories of DIR, which somebody removes meanwhile: each is made, or its directory is gone."""
 import multiprocessing
 import os
 import sys
@@ -37,11 +38,26 @@ def look(top, stays):
     return set(names)
 
 
+def feed(top, count):
+    made = 0
+    for number in range(count):
+        try:
+            touch(os.path.join(top, str(number % 10), f"fed-{number:06}"), number)
+            made += 1
+        except FileNotFoundError:
+            pass
+    print(f"{made} names were made in what was being removed")
+    assert made > 0, "that shows nothing"
+
+
 top, count = sys.argv[2], int(sys.argv[3])
 if sys.argv[1] == "make":
     os.mkdir(top)
     for number in range(count):
         touch(os.path.join(top, old(number)), number)
+    sys.exit()
+if sys.argv[1] == "feed":
+    feed(top, count)
     sys.exit()
 stays = {old(number) for number in range(1, count, 2)}
 others = [multiprocessing.Process(target=work, args=(top, count)) for work in (remove, add)]

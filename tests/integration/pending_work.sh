@@ -1,6 +1,6 @@
 #!/bin/bash
 # What is not in the store yet is kept: by unmount --now, by umount(8), by SIGTERM, with the store away; and goes up at the
-# next mount. status --json is JSON all the time.
+# next mount. status --json is JSON all the time. What comes from the store keeps to its limit, too.
 . "$(dirname "$0")/common.sh"
 store=$work/store
 slow=(--upload-limit 200K)
@@ -54,6 +54,14 @@ mount_on "$store" "$work/m"
 expect 0 "$coffer" sync "$work/m"
 [ "$(waiting_bytes "$work/m")" = 0 ] || fail "something still waits"
 expect 0 "$coffer" unmount "$work/m"
+mount_on "$store" "$work/m2" --state-dir "$work/state2" --download-limit 1M
+# Six megabytes at one a second: the first may come at once.
+began=$(date +%s)
+same "$work/m2/a"
+same "$work/m2/b"
+took=$(($(date +%s) - began))
+[ "$took" -ge 4 ] || fail "with --download-limit 1M, 6 MB came within $took s"
+expect 0 "$coffer" unmount "$work/m2"
 mount_on "$store" "$work/m2" --state-dir "$work/state2"
 for file in a b c d e; do same "$work/m2/$file"; done
 expect 0 "$coffer" unmount "$work/m2"
