@@ -436,11 +436,7 @@ ReplicaCounters Replica::counters() {
     if (pending) c.pending_files = std::max<uint64_t>(c.pending_files, 1);
   }
   c.dirty_bytes = impl_->dirty_bytes.load();
-  {
-    MutexLock lock(impl_->unsent_mutex);
-    for (const auto& [id, size] : impl_->unsent) c.pending_bytes += size;
-  }
-  c.pending_bytes += c.dirty_bytes;
+  c.pending_bytes = impl_->unsent_bytes() + c.dirty_bytes;
   c.journal_syncs = impl_->journal->syncs();
   c.pack_syncs = impl_->packs->syncs();
   c.disk_bytes = impl_->packs->disk_bytes();

@@ -19,6 +19,7 @@ for i in $(seq $((mebibytes / 16))); do
 done
 python3 -c 'import json, sys; sys.exit(json.load(sys.stdin)["counters"]["store"]["bytes_up"] > int(sys.argv[1]) << 19)' "$mebibytes" <<<"$("$coffer" status --json "$work/m")" ||
   fail "half of it has gone up already: that shows nothing"
+[ "$(waiting_bytes "$work/m")" -ge $((mebibytes << 19)) ] || fail "status tells of $(waiting_bytes "$work/m") bytes only"
 echo "RssAnon at most $peak KiB, VmHWM $(status_of VmHWM) KiB"
 for i in 1 $((mebibytes / 16)); do cmp "$work/piece" "$work/m/$i" || fail "$i is not what was written"; done
 expect 0 "$coffer" unmount --now "$work/m"
