@@ -44,17 +44,19 @@ void Replica::Impl::remove_if_clean(Ino ino, WrittenFile& file) {
   file_count = files.size();
 }
 
-void Replica::Impl::overlay(Ino ino, Inode& inode) {
+void Replica::Impl::overlay(Ino ino, Inode& inode, uint64_t drops_before) {
   if (!inode.is_regular()) return;
-  auto file = find_file(ino);
-  if (!file) return;
-  MutexLock lock(file->mutex);
-  if (file->gone) {
-    // Sealed meanwhile: the rows have it all.
+  // What was sealed after the rows were read is neither in them nor in memory any more.
+  auto look_again = [&] {
+    if (drops.load() == drops_before) return;
     SharedLock rows(state);
     if (auto fresh = model::get_inode(*table, ino)) inode = std::move(*fresh);
-    return;
-  }
+  };
+  auto file = find_file(ino);
+  if (!file) return look_again();
+  MutexLock lock(file->mutex);
+  look_again();
+  if (file->gone) return;
   inode.size = std::max(inode.size, file->buffer.end());
   if (!file->keep_times && file->written > inode.mtime) inode.mtime = inode.ctime = file->written;
 }
@@ -139,6 +141,7 @@ void Replica::Impl::drop_written(WrittenFile& file, uint64_t offset, uint64_t le
   const size_t before = file.buffer.bytes();
   file.buffer.erase(offset, length);
   dirty_bytes -= before - file.buffer.bytes();
+  ++drops;
 }
 
 Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_times) {

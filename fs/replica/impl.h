@@ -88,6 +88,7 @@ struct Replica::Impl {
   std::deque<std::pair<Nanos, Ino>> dirty_since GUARDED_BY(files_mutex);  // oldest first; may name clean files
   std::atomic<size_t> file_count{0};                                      // of `files`
   std::atomic<size_t> dirty_bytes{0};
+  std::atomic<uint64_t> drops{0};  // of written data that rows say now, or that nothing does
   FrameCache frames{32 << 20};
 
   // --- packs that no store has yet
@@ -171,8 +172,8 @@ struct Replica::Impl {
   // --- contents.cc
   std::shared_ptr<WrittenFile> find_file(Ino ino);
   std::shared_ptr<WrittenFile> find_or_make_file(Ino ino);
-  // Adds what is written and not sealed yet to the attributes.
-  void overlay(Ino ino, model::Inode& inode);
+  // Adds what is written and not sealed yet to the attributes, which were read when `drops` was not less than `drops_before`.
+  void overlay(Ino ino, model::Inode& inode, uint64_t drops_before);
   // Seals the file's data into frames and puts its extents; without `all` only whole frames. On failure the data stays.
   Result<void> seal(Ino ino, WrittenFile& file, bool all) REQUIRES(file.mutex);
   Result<void> seal_file(Ino ino);

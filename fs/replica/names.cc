@@ -8,20 +8,22 @@ using model::Inode;
 using model::Node;
 
 Result<Node> Replica::lookup(Ino dir, std::string_view name) {
+  const uint64_t drops = impl_->drops;
   auto node = [&]() -> Result<Node> {
     SharedLock lock(impl_->state);
     return model::lookup(*impl_->table, dir, name);
   }();
-  if (node) impl_->overlay(node->ino, node->inode);
+  if (node) impl_->overlay(node->ino, node->inode, drops);
   return node;
 }
 
 Result<Inode> Replica::attributes(Ino ino) {
+  const uint64_t drops = impl_->drops;
   auto inode = [&]() -> Result<Inode> {
     SharedLock lock(impl_->state);
     return model::get_inode(*impl_->table, ino);
   }();
-  if (inode) impl_->overlay(ino, *inode);
+  if (inode) impl_->overlay(ino, *inode, drops);
   return inode;
 }
 
@@ -34,8 +36,9 @@ Result<Node> Replica::make(Ino dir, std::string_view name, const model::NewInode
 
 Result<Node> Replica::link(Ino ino, Ino dir, std::string_view name) {
   TRYV(impl_->space->admit(0));
+  const uint64_t drops = impl_->drops;
   auto node = impl_->change([&](model::Transaction& tx) { return model::link(tx, ino, dir, name, impl_->now()); });
-  if (node) impl_->overlay(ino, node->inode);
+  if (node) impl_->overlay(ino, node->inode, drops);
   return node;
 }
 
@@ -87,9 +90,10 @@ Result<std::optional<model::Unlinked>> Replica::rename(Ino dir, std::string_view
 }
 
 Result<Inode> Replica::set_attributes(Ino ino, const model::SetAttributes& what) {
+  const uint64_t drops = impl_->drops;
   auto inode =
       impl_->change([&](model::Transaction& tx) { return model::set_attributes(tx, ino, what, impl_->now()); });
-  if (inode) impl_->overlay(ino, *inode);
+  if (inode) impl_->overlay(ino, *inode, drops);
   return inode;
 }
 
@@ -127,6 +131,7 @@ Result<std::vector<model::ListedEntry>> Replica::list(Ino dir, uint64_t after, s
 }
 
 Result<std::vector<Replica::ListedNode>> Replica::list_nodes(Ino dir, uint64_t after, size_t max) {
+  const uint64_t drops = impl_->drops;
   std::vector<ListedNode> out;
   {
     SharedLock lock(impl_->state);
@@ -137,7 +142,7 @@ Result<std::vector<Replica::ListedNode>> Replica::list_nodes(Ino dir, uint64_t a
       out.push_back({e.cookie, std::move(e.entry.name), {e.entry.ino, std::move(inode)}});
     }
   }
-  for (ListedNode& n : out) impl_->overlay(n.node.ino, n.node.inode);
+  for (ListedNode& n : out) impl_->overlay(n.node.ino, n.node.inode, drops);
   return out;
 }
 

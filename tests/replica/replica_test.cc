@@ -83,6 +83,23 @@ TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
   expect_sound(**replica);
 }
 
+// What is written goes from memory to the rows, and whoever looks in between must not find it in neither. In a long listing
+// there is much in between.
+TEST(Replica, SizeNeverShrinksWhileAFileIsSealed) {
+  TempDir dir;
+  TestVolume volume;
+  TAKE(auto replica, volume.open(dir.path()));
+  ASSERT_OK(replica->make_root());
+  for (int i = 0; i < 2000; ++i) make_file(*replica, kRootIno, "f" + std::to_string(i));
+  const Ino ino = make_file(*replica, kRootIno, "written");
+  for (uint64_t size = 1; size <= 50; ++size) {
+    ASSERT_OK(replica->write(ino, size - 1, Bytes(1, 7), false));
+    std::jthread sealer([&] { ASSERT_OK(replica->seek_hole(ino, 0)); });
+    TAKE(auto listed, replica->list_nodes(kRootIno, 0, 5000));
+    ASSERT_EQ(listed.back().node.inode.size, size);
+  }
+}
+
 // Two files, each synced, that are in one pack and not in the table yet; and what a killed process leaves of them.
 class LostPack : public ::testing::Test {
  protected:
