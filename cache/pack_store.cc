@@ -615,6 +615,7 @@ Result<void> PackStore::remove(const ObjectId& pack) {
 }
 
 Result<std::vector<ObjectId>> PackStore::local_packs() const { return impl_->files->ids(); }
+std::vector<ObjectId> PackStore::unfinished_packs() const { return impl_->files->ids(true); }
 
 uint64_t PackStore::unrotated_bytes() const {
   MutexLock lock(impl_->mutex);

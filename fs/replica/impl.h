@@ -94,6 +94,9 @@ struct Replica::Impl {
   // --- packs that no store has yet
   Mutex unsent_mutex{Rank::kLeaf};
   std::map<ObjectId, uint64_t> unsent GUARDED_BY(unsent_mutex);  // closed by rotate(): id, bytes of frames
+  // Of these, a former run may have had open. When this is a copy of a state directory, the other goes on appending, and
+  // there would be two packs of one name: what lives in them is sealed anew.
+  std::set<ObjectId> left_open GUARDED_BY(unsent_mutex);
   // Nothing refers to these any more; their files go when LMDB holds everything up to the lsn, since until then a replay
   // of the journal still asks for their frames.
   std::vector<std::pair<Lsn, ObjectId>> dead GUARDED_BY(unsent_mutex);

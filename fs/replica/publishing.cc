@@ -138,11 +138,12 @@ Result<std::optional<Frozen>> Replica::freeze() {
   if (auto sparse = r.sparse_packs(cut->frozen); !sparse.empty()) {
     // It saves room and time; what cannot be rewritten is uploaded as it is.
     if (auto rewritten = r.rewrite(cut->frozen.changes, sparse); !rewritten)
-      log_line(LogLevel::kWarning, "cannot rewrite a pack that is mostly dead: " + rewritten.error().what());
+      log_line(LogLevel::kWarning, "cannot seal anew what lives in a pack: " + rewritten.error().what());
     TRY(cut, r.cut());
     if (!cut) return std::optional<Frozen>();
   }
   Frozen& frozen = cut->frozen;
+  frozen.all_frames = !cut->all_known;
   // Packs that nothing pending refers to any more go without ever having been uploaded.
   if (cut->all_known) {
     for (const ObjectId& id : cut->closed) {

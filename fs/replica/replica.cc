@@ -169,7 +169,10 @@ Result<void> Replica::Impl::recover() {
     TRY(uint64_t size, packs->size(id));
     found[id] = size;
   }
+  const std::vector<ObjectId> unfinished = packs->unfinished_packs();
   MutexLock unsent_lock(unsent_mutex);
+  for (const ObjectId& id : unfinished)
+    if (auto it = found.find(id); it != found.end() && it->second < kPackTarget) left_open.insert(id);
   unsent = std::move(found);
   return {};
 }

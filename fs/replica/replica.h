@@ -71,6 +71,8 @@ struct Frozen {
     std::vector<IndexEntry> index;
   };
   std::vector<Pack> packs;
+  // Their other frames may be named by a later record: somebody has a removed file open, and may copy it.
+  bool all_frames = false;
 };
 
 struct ReplicaCounters {

@@ -1,4 +1,5 @@
-// Packs that are mostly dead are not uploaded: what lives in them is sealed anew, into the open pack.
+// Packs that are mostly dead, or that somebody else may have under the same name, are not uploaded: what lives in them is
+// sealed anew, into the open pack.
 #include <algorithm>
 
 #include "base/log.h"
@@ -20,7 +21,7 @@ bool is_sparse(uint64_t size, uint64_t living) { return size > kSmall && size - 
 
 }  // namespace
 
-// The packs of `frozen` for which it is worth it.
+// The packs of `frozen` for which it is worth it, or needed.
 std::set<ObjectId> Replica::Impl::sparse_packs(const Frozen& frozen) {
   std::set<ObjectId> out;
   MutexLock lock(unsent_mutex);
@@ -28,7 +29,8 @@ std::set<ObjectId> Replica::Impl::sparse_packs(const Frozen& frozen) {
     uint64_t living = 0;
     for (const IndexEntry& e : pack.index) living += e.frame.length;
     auto size = unsent.find(pack.id);
-    if (size != unsent.end() && is_sparse(size->second, std::min(living, size->second))) out.insert(pack.id);
+    if (size == unsent.end()) continue;
+    if (left_open.contains(pack.id) || is_sparse(size->second, std::min(living, size->second))) out.insert(pack.id);
   }
   return out;
 }

@@ -248,6 +248,10 @@ Result<void> Publisher::upload_packs(const Frozen& frozen, std::vector<RecordPac
       live += entry.frame.length;
     }
     listed.first = std::min(first, end);
+    if (frozen.all_frames) {
+      listed.first = 0;
+      TRY(end, c_.replica.packs().size(pack.id));
+    }
     listed.length = end - listed.first;
     spans += listed.length;
     packs.push_back(listed);

@@ -86,6 +86,28 @@ TEST_F(SynchronizerTest, TheCacheHoldsItsLimitWhileReadersRun) {
   expect_equal({a.get(), b.get()});
 }
 
+// A record carries what it needs of a pack. The rest of the pack may be needed yet, by what is removed and open.
+TEST_F(SynchronizerTest, ARemovedFileThatIsOpenCanBeCopiedWhenItsPackIsPublished) {
+  auto a = device("a"), b = device("b");
+  const Bytes content = noise(1000, 1);
+  a->write("removed", content);
+  TAKE(model::Ino removed, a->find("removed"));
+  ASSERT_OK(a->replica().sync_file(removed));  // before the other file in the pack
+  a->write("other", noise(1000, 2));
+  ASSERT_OK(a->replica().unlink(model::kRootIno, "removed"));
+  a->must_sync();
+
+  a->write("copy", {});
+  TAKE(model::Ino copy, a->find("copy"));
+  TAKE(uint64_t copied, a->replica().copy_range(removed, 0, copy, 0, content.size(), false));
+  ASSERT_EQ(copied, content.size());
+  a->replica().forget(removed);
+  a->must_sync();
+  b->must_sync();
+  TAKE(Bytes there, b->read("copy"));
+  EXPECT_EQ(there, content);
+}
+
 TEST_F(SynchronizerTest, ASecondDeviceSeesAll) {
   auto a = device("a");
   Bytes small = text(3000, 1), big = noise(5 << 20, 2);
@@ -379,6 +401,36 @@ TEST_F(SynchronizerTest, ACopiedStateDirectoryGoesOnAsAnother) {
 }
 
 // A backup of the state directory is put back: what this device wrote after it is news to it.
+// Both copies have the pack that was open, and the one that ran on has appended to it: what the other publishes of it must not
+// take its place.
+TEST_F(SynchronizerTest, AMachineThatIsCopiedWhileItWritesGoesOnAsTwo) {
+  SyncOptions seldom = quick_options();
+  seldom.publish_after = seldom.publish_within = seconds(600);
+  auto a = device("a", seldom);
+  a->must_sync();
+  // Too much for a record to carry. Nothing is published yet, and then only objects arrive, not the record.
+  a->faults().set_hook([](const FaultCall& call) {
+    Fault fault;
+    if (call.operation == StoreOperation::kPut && !call.key.starts_with("obj/")) fault.hide_for = 1'000'000;
+    return fault;
+  });
+  a->write("before", noise(100'000, 1));
+  ASSERT_OK(a->replica().sync_all(true));
+  auto copy = std::make_unique<Device>(volume_, memory_, "a");
+  copy->copy_state_from(*a);
+  a->write("one", noise(200'000, 2));
+  a->must_sync();
+  copy->start();
+  copy->must_sync();
+  ASSERT_OK(a->faults().settle());
+  auto b = device("b");
+  settle({a.get(), copy.get(), b.get()});
+  expect_equal({a.get(), copy.get(), b.get()});
+  const auto tree = b->tree();
+  EXPECT_EQ(tree.size(), 2u);
+  for (const auto& [path, what] : tree) EXPECT_FALSE(what.starts_with("error")) << path << ": " << what;
+}
+
 TEST_F(SynchronizerTest, ARestoredStateDirectoryCatchesUp) {
   auto a = device("a");
   a->write("before", text(1000, 1));
