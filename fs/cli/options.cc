@@ -178,7 +178,17 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   add_command(app, "ls", "list a directory without mounting", operands, "STORE|NAME [PATH]", 1, 2);
   add_command(app, "cat", "print a file without mounting", operands, "STORE|NAME PATH", 2, 2);
   add_command(app, "export", "copy a tree out without mounting", operands, "STORE|NAME PATH DEST", 3, 3);
-  add_command(app, "check", "verify everything in STORE", operands, "STORE|NAME", 1, 1);
+  CLI::App* check =
+      add_command(app, "check", "verify everything, or bring back what can be", operands, "STORE|NAME|DIR", 1, 1);
+  check->add_option("--sample", arguments.check.sample, "read only so many percent of the packs")
+      ->type_name("PERCENT")
+      ->check(CLI::Range(1, 100));
+  check->add_flag("--restart", arguments.check.restart, "do not go on with a check that was interrupted");
+  auto* repair = check->add_flag("--repair", arguments.check.repair, "repair what can be without loss");
+  check
+      ->add_option("--rebuild", arguments.check.rebuild, "write what packs and records still hold into a new directory")
+      ->type_name("DEST")
+      ->excludes(repair);
   add_key_commands(app, arguments);
   for (const char* name : kNotThereYet)
     app.add_subcommand(name, "")->group("Not there yet")->allow_extras()->prefix_command();

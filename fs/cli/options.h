@@ -22,12 +22,20 @@ struct KeyArguments {
   bool weak_passphrase = false;                             // init, add, change: take any
 };
 
+// Of coffer check.
+struct CheckArguments {
+  unsigned sample = 100;  // percent of the packs
+  bool restart = false, repair = false;
+  std::string rebuild;  // a directory to be made
+};
+
 struct Arguments {
   std::string command;                // "init", "mount", "key list", ...; one of commands.h
   std::vector<std::string> operands;  // STORE, NAME, DIR, PATH..., as the command takes them
   VolumeSettings settings;            // what the options said
   KeyArguments key;
-  bool json = false;               // status, ls, conflicts, key list
+  CheckArguments check;
+  bool json = false;               // status, ls, conflicts, key list, check
   bool watch = false;              // status
   bool now = false, lazy = false;  // unmount
   bool foreground = false;         // mount

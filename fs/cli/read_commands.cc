@@ -1,4 +1,4 @@
-// Commands that read a volume without a mount: ls, cat, check.
+// Commands that read a volume without a mount: ls, cat.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,53 +30,6 @@ void print_node(const std::string& name, const model::Inode& inode) {
               static_cast<unsigned long long>(inode.size), format_time(inode.mtime).c_str(), shown_name(name).c_str(),
               arrow.c_str());
 }
-
-// Goes through a whole volume, and keeps count.
-class Checker {
- public:
-  explicit Checker(StoreReader& reader) : reader_(reader) {}
-
-  Outcome<void> check_rows() {
-    TRY(auto faults, reader_.replica().find_faults());
-    for (const std::string& fault : faults) complain(fault);
-    return {};
-  }
-
-  Outcome<void> check_tree(Ino dir, const std::string& path) {
-    return reader_.for_each(dir, [&](const Replica::ListedNode& n) -> Outcome<void> {
-      ++entries_;
-      std::string here = path + "/" + n.name;
-      if (n.node.inode.is_directory()) return check_tree(n.node.ino, here);
-      if (!n.node.inode.is_regular()) return {};
-      auto read = reader_.read_all(n.node.ino, [this](uint64_t, BytesView piece) -> Outcome<void> {
-        bytes_ += piece.size();
-        return {};
-      });
-      if (read) return {};
-      if (read.error().exit == Exit::kCutShort || read.error().exit == Exit::kStoreUnreachable) return read;
-      complain(shown_name(here) + ": " + read.error().what);
-      return {};
-    });
-  }
-
-  Outcome<void> verdict() const {
-    std::printf("%s, %s read\n", format_count(entries_, "entry", "entries").c_str(), format_bytes(bytes_).c_str());
-    if (faults_ == 0) {
-      std::printf("no fault found\n");
-      return {};
-    }
-    return give_up(Exit::kDamaged, format_count(faults_, "fault", "faults") + " found");
-  }
-
- private:
-  void complain(const std::string& what) {
-    ++faults_;
-    std::printf("FAULT %s\n", what.c_str());
-  }
-
-  StoreReader& reader_;
-  uint64_t entries_ = 0, bytes_ = 0, faults_ = 0;
-};
 
 }  // namespace
 
@@ -116,16 +69,6 @@ Outcome<void> run_cat(const Arguments& arguments) {
       return give_up(Failure(errno_error("stdout", errno)));
     return {};
   });
-}
-
-Outcome<void> run_check(const Arguments& arguments) {
-  TRY(Target target, resolve_target(arguments));
-  Interrupt interrupt;
-  TRY(auto reader, StoreReader::open(std::move(target), interrupt.token()));
-  Checker checker(*reader);
-  TRYV(checker.check_rows());
-  TRYV(checker.check_tree(model::kRootIno, ""));
-  return checker.verdict();
 }
 
 }  // namespace coffer::cli

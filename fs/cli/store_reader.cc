@@ -1,11 +1,8 @@
 #include "fs/cli/store_reader.h"
 
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <future>
 
-#include "base/log.h"
 #include "fs/cli/stoppable_store.h"
 
 namespace coffer::cli {
@@ -14,13 +11,6 @@ namespace {
 constexpr size_t kPiece = 1 << 20;
 constexpr size_t kListPiece = 1000;
 constexpr uint64_t kCache = 256 << 20;  // of what was read, in the temporary directory
-
-Outcome<std::string> make_temporary_directory() {
-  const char* base = std::getenv("TMPDIR");
-  std::string path = std::string(base != nullptr && *base == '/' ? base : "/tmp") + "/coffer-read-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) return give_up(Failure(errno_error(path, errno)));
-  return path;
-}
 
 }  // namespace
 
@@ -33,20 +23,13 @@ Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop
   TRY(auto slots, find_slots(store));
   TRY(Opener opener, Opener::get(target.settings));
   TRY(OpenedVolume opened, opener.open(head, slots));
-  TRY(reader->directory_, make_temporary_directory());
-  target.state_root = reader->directory_;
+  TRY(ScratchDirectory made, ScratchDirectory::make());
+  reader->temporary_.emplace(std::move(made));
+  target.state_root = reader->temporary_->path();
   TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(opened.secrets)));
   TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), {kCache, 0, 0}, stop));
   return reader;
-}
-
-StoreReader::~StoreReader() {
-  drive_.reset();
-  if (directory_.empty()) return;
-  std::error_code error;
-  std::filesystem::remove_all(directory_, error);
-  if (error) log_line(LogLevel::kWarning, "cannot remove " + directory_ + ": " + error.message());
 }
 
 Outcome<model::Node> StoreReader::find(std::string_view path) {

@@ -11,6 +11,7 @@
 
 #include "fs/cli/failure.h"
 #include "fs/cli/open_drive.h"
+#include "fs/cli/scratch_directory.h"
 #include "fs/cli/target.h"
 
 namespace coffer::cli {
@@ -20,7 +21,6 @@ class StoreReader {
  public:
   // Asks for the passphrase, and waits until every record is applied.
   static Outcome<std::unique_ptr<StoreReader>> open(Target target, std::stop_token stop);
-  ~StoreReader();
 
   Replica& replica() { return *drive_->replica; }
   // "a/b/c", with or without a leading slash; symbolic links are not followed.
@@ -35,8 +35,8 @@ class StoreReader {
   Outcome<void> fetch(std::vector<Missing> missing);
 
   const std::stop_token stop_;
-  std::string directory_;
-  std::optional<OpenDrive> drive_;  // always there, until the end
+  std::optional<ScratchDirectory> temporary_;  // outlives what lies in it
+  std::optional<OpenDrive> drive_;             // always there, until the end
 };
 
 }  // namespace coffer::cli

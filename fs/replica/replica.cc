@@ -448,6 +448,12 @@ ReplicaCounters Replica::counters() {
   return c;
 }
 
+Result<std::vector<model::Extent>> Replica::extents(Ino ino, uint64_t offset, uint64_t length) {
+  TRYV(impl_->seal_file(ino));
+  SharedLock lock(impl_->state);
+  return model::extents(*impl_->table, ino, offset, length);
+}
+
 Result<std::vector<std::string>> Replica::find_faults() {
   TRYV(impl_->seal_everything());
   SharedLock lock(impl_->state);

@@ -251,6 +251,8 @@ class Replica {
   const EpochKeys& epoch_keys() const;
   const VolumeId& volume() const;
   ReplicaCounters counters();
+  // For check: what a range of a regular file consists of, in order.
+  Result<std::vector<model::Extent>> extents(Ino ino, uint64_t offset, uint64_t length);
   // For check: a consistent view of all rows while nothing else runs.
   Result<std::vector<std::string>> find_faults();
 

@@ -112,9 +112,13 @@ Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& chec
 
 Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,
                                                                          const std::stop_token& stop) {
-  auto ready = std::make_unique<Ready>();
-  ready->stamp = checkpoint.stamp;
   TRY(std::vector<Bytes> plain, get_segments(checkpoint, stop));
+  return assemble_checkpoint(checkpoint, std::move(plain));
+}
+
+Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& checkpoint, std::vector<Bytes> plain) {
+  auto ready = std::make_unique<LoadedCheckpoint>();
+  ready->stamp = checkpoint.stamp;
   std::vector<Row> tails, marks;
   std::set<ObjectId> placed;
   std::string before;

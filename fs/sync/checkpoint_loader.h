@@ -16,6 +16,16 @@ namespace coffer {
 // What hints say of checkpoints, newest first; none of it is to be believed.
 Result<std::vector<CheckpointName>> list_checkpoints(ObjectStore& store, const std::stop_token& stop);
 
+// A checkpoint as a replica takes it over.
+struct LoadedCheckpoint {
+  LoadedState state;
+  uint64_t stamp = 0;
+  std::vector<std::pair<ObjectId, PackPlace>> places;
+  std::vector<RowPut> bookkeeping;
+};
+// Puts the plain contents of a checkpoint's segments, in its order, together, and checks the whole. kCorrupt: it is not sound.
+Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& checkpoint, std::vector<Bytes> plain);
+
 // The whole state is in memory while it is checked; nothing of it reaches the replica before all of it is found to be
 // sound. A checkpoint that is not is told as a problem, and an older one is taken, or none: the logs say the same. Belongs
 // to one thread.
@@ -28,12 +38,7 @@ class CheckpointLoader {
   Result<void> load(const std::stop_token& stop);
 
  private:
-  struct Ready {
-    LoadedState state;
-    uint64_t stamp = 0;
-    std::vector<std::pair<ObjectId, PackPlace>> places;
-    std::vector<RowPut> bookkeeping;
-  };
+  using Ready = LoadedCheckpoint;
   Result<std::unique_ptr<Ready>> find(const std::stop_token& stop);
   Result<std::unique_ptr<Ready>> fetch(const Checkpoint& checkpoint, const std::stop_token& stop);
   Result<std::vector<Bytes>> get_segments(const Checkpoint& checkpoint, const std::stop_token& stop);

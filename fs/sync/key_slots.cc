@@ -13,9 +13,6 @@ namespace {
 // What is planted there by somebody else costs a GET each, not more than so many.
 constexpr size_t kMaxSlots = 64;
 constexpr size_t kMaxRemovals = 256;
-constexpr size_t kMaxRemovalSize = 4096;
-
-bool opens_for_people(SlotKind kind) { return kind == SlotKind::kPassphrase || kind == SlotKind::kRecoveryKey; }
 
 std::set<ObjectId> removed_slots(const VolumeHead& head, const std::vector<Bytes>& objects) {
   std::set<ObjectId> removed;
@@ -57,16 +54,6 @@ Result<OpenedVolume> open_with(const VolumeHead& head, const std::vector<Bytes>&
   return fail(Code::kDenied, "the volume has no key slot of this kind");
 }
 
-// The id under which an object of either sort lies in the store.
-std::optional<std::string> key_of(const VolumeHead& head, const Bytes& object) {
-  if (is_slot_removal(object)) {
-    auto slot = verify_slot_removal(object, head.volume, head.signing_public);
-    return slot ? std::optional(slot_removal_key(*slot)) : std::nullopt;
-  }
-  auto header = parse_slot_header(object);
-  return header ? std::optional(slot_key(header->id)) : std::nullopt;
-}
-
 // Whether the store has a slot that a member made, and that a person can open.
 bool leaves_a_way_in(const VolumeHead& head, const std::vector<Bytes>& from_store, const std::set<ObjectId>& removed) {
   return std::ranges::any_of(from_store, [&](const Bytes& object) {
@@ -76,6 +63,17 @@ bool leaves_a_way_in(const VolumeHead& head, const std::vector<Bytes>& from_stor
 }
 
 }  // namespace
+
+bool opens_for_people(SlotKind kind) { return kind == SlotKind::kPassphrase || kind == SlotKind::kRecoveryKey; }
+
+std::optional<std::string> slot_object_key(const VolumeHead& head, const Bytes& object) {
+  if (is_slot_removal(object)) {
+    auto slot = verify_slot_removal(object, head.volume, head.signing_public);
+    return slot ? std::optional(slot_removal_key(*slot)) : std::nullopt;
+  }
+  auto header = parse_slot_header(object);
+  return header ? std::optional(slot_key(header->id)) : std::nullopt;
+}
 
 Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
   TRY(std::vector<ObjectInfo> found, store.list(kSlotPrefix));
@@ -144,7 +142,7 @@ Result<size_t> put_back_slots(ObjectStore& store, const VolumeHead& head, const 
                               const std::vector<Bytes>& from_store) {
   size_t count = 0;
   for (const Bytes& object : joined) {
-    auto key = key_of(head, object);
+    auto key = slot_object_key(head, object);
     if (!key || std::ranges::find(from_store, object) != from_store.end()) continue;
     TRYV(store.put(*key, object));
     ++count;

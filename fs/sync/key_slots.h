@@ -18,6 +18,13 @@
 
 namespace coffer {
 
+inline constexpr size_t kMaxRemovalSize = 4096;  // of the object; larger ones are refused unread
+
+// As opposed to a device's own.
+bool opens_for_people(SlotKind kind);
+// Where an object of either sort lies in the store; nullopt: it is none of this volume.
+std::optional<std::string> slot_object_key(const VolumeHead& head, const Bytes& object);
+
 // All objects of the volume. kNotFound when there is no slot among them.
 Result<std::vector<Bytes>> read_slots(ObjectStore& store);
 

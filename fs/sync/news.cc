@@ -29,7 +29,8 @@ bool blames_record(Code code) {
 
 }  // namespace
 
-Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStore& packs) {
+Result<void> visit_carried(const OpenedRecord& opened, BytesView object,
+                           const std::function<Result<void>(const FrameRef&, BytesView)>& visit) {
   std::map<ObjectId, const RecordPack*> carried;
   for (const RecordPack& pack : opened.record.packs)
     if (pack.carried) carried.emplace(pack.id, &pack);
@@ -46,10 +47,15 @@ Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStor
         return fail(Code::kCorrupt, "it refers to bytes that it does not carry");
       BytesView sealed = object.subspan(opened.carried_at + pack.at + (ref.offset - pack.first), ref.length);
       if (blake2b(sealed) != ref.hash) return fail(Code::kCorrupt, "it carries bytes that do not verify");
-      TRYV(packs.store_frame(ref, sealed));
+      TRYV(visit(ref, sealed));
     }
   }
   return {};
+}
+
+Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStore& packs) {
+  return visit_carried(opened, object,
+                       [&packs](const FrameRef& ref, BytesView sealed) { return packs.store_frame(ref, sealed); });
 }
 
 std::vector<std::pair<ObjectId, PackPlace>> places_of(const OpenedRecord& opened, const std::string& key) {

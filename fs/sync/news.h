@@ -116,6 +116,10 @@ class News {
   std::jthread thread_;
 };
 
+// Calls `visit` with each frame that `opened` carries and refers to, after checking it against its extent. kCorrupt: one is
+// not what the record says.
+Result<void> visit_carried(const OpenedRecord& opened, BytesView object,
+                           const std::function<Result<void>(const FrameRef&, BytesView)>& visit);
 // Keeps the frames that `opened` carries on this machine, after checking each against its extent. kCorrupt: one is not
 // what the record says.
 Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStore& packs);

@@ -85,7 +85,15 @@ std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key) {
 
 std::string pack_key(const ObjectId& pack) {
   std::string id = pack.str();
-  return "obj/" + id.substr(0, 2) + "/" + id;
+  return kObjectPrefix + id.substr(0, 2) + "/" + id;
+}
+
+std::optional<ObjectId> parse_pack_key(std::string_view key) {
+  const size_t before = std::string_view(kObjectPrefix).size() + 3;
+  if (key.size() != before + 2 * ObjectId::kSize) return std::nullopt;
+  auto id = unhex(key.substr(before));
+  if (!id || key != pack_key(ObjectId::from(*id))) return std::nullopt;
+  return ObjectId::from(*id);
 }
 
 std::string slot_key(const ObjectId& slot) { return kSlotPrefix + slot.str(); }

@@ -27,6 +27,7 @@ inline constexpr char kVolumeKey[] = "coffer";
 inline constexpr char kSlotPrefix[] = "slot/";
 inline constexpr char kLogPrefix[] = "log/";
 inline constexpr char kHintPrefix[] = "head/";
+inline constexpr char kObjectPrefix[] = "obj/";
 
 // Which object a record is. Only (log, number) is bound to its content; the tag keeps two writers of one number (a log
 // whose state directory was copied) from overwriting each other.
@@ -54,6 +55,7 @@ std::optional<RecordName> parse_record_key(std::string_view key);
 std::optional<RecordName> parse_hint_key(std::string_view key);
 std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key);
 std::string pack_key(const ObjectId& pack);  // or segment, or root
+std::optional<ObjectId> parse_pack_key(std::string_view key);
 std::string slot_key(const ObjectId& slot);
 std::string slot_removal_key(const ObjectId& slot);
 // The slot whose object, or whose removal, is called so.

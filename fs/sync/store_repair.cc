@@ -1,0 +1,124 @@
+#include "fs/sync/store_repair.h"
+
+#include <algorithm>
+
+#include "cache/pack_store.h"
+#include "crypto/hash.h"
+#include "fs/sync/checkpoint_row.h"
+#include "fs/sync/key_slots.h"
+#include "fs/sync/object_keys.h"
+
+namespace coffer {
+namespace {
+
+constexpr char kPutBack[] = "Put back from this device.";
+
+class Repairer {
+ public:
+  Repairer(ObjectStore& store, const VolumeSecrets& secrets, const Remembered& remembered, Replica* replica,
+           CheckOutcome& outcome, const std::stop_token& stop)
+      : store_(store),
+        secrets_(secrets),
+        head_{secrets.volume, secrets.signing_public},
+        remembered_(remembered),
+        replica_(replica),
+        outcome_(outcome),
+        stop_(stop) {}
+
+  Result<void> run() {
+    for (Damage& d : outcome_.damages) {
+      if (stop_.stop_requested()) return fail(Code::kCancelled, "interrupted");
+      if (d.thing == "head") {
+        // The secrets that were opened say what is in it.
+        TRYV(store_.put(kVolumeKey, encode(head_), stop_));
+        d.repaired = kPutBack;
+      } else if (d.thing == "pack") {
+        TRYV(repair_pack(d));
+      } else if (d.thing == "record") {
+        TRYV(repair_record(d));
+      } else if (d.thing == "hint") {
+        TRYV(d.trouble == Trouble::kStale ? store_.remove(d.object, stop_) : store_.put(d.object, {}, stop_));
+        d.repaired = d.trouble == Trouble::kStale ? "Removed." : "Put there.";
+      } else if (d.thing == "checkpoint" || d.thing == "segment") {
+        TRYV(retire_checkpoint(d));
+      }
+    }
+    return repair_slots();
+  }
+
+ private:
+  Result<void> repair_slots() {
+    auto is_slot = [](const Damage& d) { return d.thing == "slot" || d.thing == "removal"; };
+    if (std::ranges::none_of(outcome_.damages, is_slot)) return {};
+    auto there = read_slots(store_);
+    if (!there && there.error().code() != Code::kNotFound) return fail(there.error());
+    std::vector<Bytes> from_store = there ? std::move(*there) : std::vector<Bytes>();
+    const std::vector<Bytes> joined = join_slots(head_, from_store, remembered_.slots);
+    TRYV(put_back_slots(store_, head_, joined, from_store));
+    for (Damage& d : outcome_.damages)
+      if (is_slot(d) && std::ranges::any_of(joined, [&](const Bytes& object) {
+            return d.object == kSlotPrefix || slot_object_key(head_, object) == d.object;
+          }))
+        d.repaired = kPutBack;
+    return {};
+  }
+
+  Result<void> repair_pack(Damage& d) {
+    auto id = parse_pack_key(d.object);
+    if (!replica_ || !id) return {};
+    TRY(auto place, replica_->place_of(*id));
+    if (!place || place->key != d.object) return {};
+    auto bytes = replica_->packs().bytes(*id, place->size);
+    if (!bytes && (bytes.error().code() == Code::kNotFound || bytes.error().code() == Code::kRange)) return {};
+    if (!bytes) return fail(bytes.error());
+    auto index = read_pack_index(*bytes, *id, replica_->volume(), replica_->epoch_keys());
+    if (!index) return {};
+    for (const IndexEntry& e : *index)
+      if (blake2b(BytesView(*bytes).subspan(e.frame.offset, e.frame.length)) != e.frame.hash) return {};
+    TRYV(store_.put(d.object, *bytes, stop_));
+    d.repaired = kPutBack;
+    return {};
+  }
+
+  Result<void> repair_record(Damage& d) {
+    if (!replica_) return {};
+    TRY(auto outgoing, replica_->outgoing());
+    if (!outgoing || outgoing->key != d.object) return {};
+    TRYV(store_.put(d.object, outgoing->sealed, stop_));
+    d.repaired = kPutBack;
+    return {};
+  }
+
+  Result<void> retire_checkpoint(Damage& d) {
+    auto is_lost = [](const Damage& other) { return other.thing == "record" && other.is_fault(); };
+    if (outcome_.checkpoints == 0 && std::ranges::any_of(outcome_.damages, is_lost)) {
+      d.todo = "The logs are not whole either, so it stays in use: a restored object would help. " + d.todo;
+      return {};
+    }
+    TRYV(store_.remove(d.hint, stop_));
+    if (replica_) {
+      // It would build the next one on this one's segments.
+      RowPut forget{checkpoint_row_key(), std::nullopt};
+      TRYV(replica_->put_rows(std::span(&forget, 1), true));
+    }
+    d.repaired = "The checkpoint was taken out of use.";
+    return {};
+  }
+
+  ObjectStore& store_;
+  const VolumeSecrets& secrets_;
+  const VolumeHead head_;
+  const Remembered& remembered_;
+  Replica* const replica_;
+  CheckOutcome& outcome_;
+  const std::stop_token& stop_;
+};
+
+}  // namespace
+
+Result<void> repair_store(ObjectStore& store, const VolumeSecrets& secrets, const Remembered& remembered,
+                          Replica* replica, CheckOutcome& outcome, const std::stop_token& stop) {
+  return Repairer(store, secrets, remembered, replica, outcome, stop).run();
+}
+
+}  // namespace coffer
