@@ -51,6 +51,7 @@ Result<void> LogCheck::run(std::unique_ptr<LoadedCheckpoint> base) {
     if (!least) break;
     TRYV(apply(*least));
   }
+  if (late_) TRYV(replay());
   std::vector<LogId> ids;
   for (const auto& [id, log] : logs_) ids.push_back(id);
   for (const LogId& id : ids) TRYV(explain(id, logs_[id]));
@@ -141,8 +142,14 @@ Result<void> LogCheck::apply(Log& log) {
                         {next.opened.hash, author ? author->name : std::string(), next.opened.record.when},
                         next.opened.record.changes};
   auto places = places_of(next.opened, key);
+  if (!ordered.changes.empty()) {
+    const uint64_t stable = scratch_.stable();
+    TRY(bool knows_all, batch.knows_all(ordered.log, stable));
+    late_ = late_ || ordered.stamp <= stable || !knows_all;
+  }
   Result<void> done;
-  if (ordered.changes.empty() && places.empty()) {
+  if (late_ || (ordered.changes.empty() && places.empty())) {
+    TRYV(scratch_.packs_uploaded(places));
     done = scratch_.put_rows(batch.rows(), false);
   } else {
     auto applied = scratch_.apply(std::span(&ordered, 1), places, batch.rows());
@@ -163,6 +170,60 @@ Result<void> LogCheck::apply(Log& log) {
   good_.erase(key);
   hold(log, key);
   return {};
+}
+
+// The state is made anew from all records that hold, in their order, as a device does that meets a late one.
+Result<void> LogCheck::replay() {
+  struct Place {
+    uint64_t stamp = 0;
+    LogId log;
+    uint64_t number = 0;
+    Hash hash;
+  };
+  std::vector<Place> order;
+  TRY(auto marks, scratch_.rows_with_prefix(LogTails::kMarkPrefix));
+  for (const Row& row : marks) {
+    auto place = LogTails::parse_mark_key(row.key);
+    if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
+    TRY(RecordMark mark, LogTails::decode_mark(row.value));
+    order.push_back({mark.stamp, place->first, place->second, mark.hash});
+  }
+  std::sort(order.begin(), order.end(),
+            [](const Place& a, const Place& b) { return std::tie(a.stamp, a.log) < std::tie(b.stamp, b.log); });
+  size_t at = 0;
+  auto next = [&]() -> Result<std::optional<OrderedRecord>> {
+    while (at < order.size()) {
+      const Place& place = order[at++];
+      TRY(auto record, read_again(place.log, place.number, place.hash));
+      if (record && !record->changes.empty()) return record;
+    }
+    return std::optional<OrderedRecord>();
+  };
+  auto done = scratch_.replay(next, scratch_.stable(), {}, {});
+  if (done) return {};
+  if (done.error().code() != Code::kNotFound) return fail(done.error());
+  c_.report({Trouble::kMissing,
+             "record",
+             kLogPrefix,
+             "a record arrived late, and " + done.error().what() + ", which is needed to give it its place",
+             kWaits,
+             {}});
+  return {};
+}
+
+Result<std::optional<OrderedRecord>> LogCheck::read_again(const LogId& id, uint64_t number, const Hash& hash) {
+  for (const auto& [name, size] : logs_[id].listed[number]) {
+    if (!good_.contains(name.key())) continue;
+    TRY(std::optional<Bytes> object, c_.get(name.key(), kRecordMax, [](const Error&) {}));
+    auto opened = object ? open_record(*object, c_.volume, id, number, c_.keys())
+                         : Result<OpenedRecord>(fail(Code::kNotFound, ""));
+    if (!opened || opened->hash != hash) continue;
+    auto tail = tails_.find(id);
+    Record& record = opened->record;
+    return std::optional(OrderedRecord{
+        record.stamp, id, number, {hash, tail ? tail->name : std::string(), record.when}, std::move(record.changes)});
+  }
+  return fail(Code::kNotFound, describe(id, number) + " is not whole");
 }
 
 void LogCheck::hold(Log& log, const std::string& key) {

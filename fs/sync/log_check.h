@@ -50,6 +50,8 @@ class LogCheck {
   Result<void> prepare(const LogId& id, Log& log);
   Result<bool> look(const LogId& id, Log& log);
   Result<void> apply(Log& log);
+  Result<void> replay();
+  Result<std::optional<OrderedRecord>> read_again(const LogId& id, uint64_t number, const Hash& hash);
   Result<void> explain(const LogId& id, Log& log);
   Result<std::optional<OpenedRecord>> open(const RecordName& name, uint64_t size, const std::string& meaning);
   Result<void> check_carried(const OpenedRecord& opened, BytesView object) const;
@@ -61,6 +63,7 @@ class LogCheck {
   Replica& scratch_;
   LogTails tails_;
   std::map<LogId, Log> logs_;
+  bool late_ = false;  // a record came that sorts below the base, or was written without knowing it
   std::set<std::string> good_;
   std::map<std::string, std::set<std::string>> held_back_;
 };

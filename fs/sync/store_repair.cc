@@ -18,7 +18,6 @@ class Repairer {
   Repairer(ObjectStore& store, const VolumeSecrets& secrets, const Remembered& remembered, Replica* replica,
            CheckOutcome& outcome, const std::stop_token& stop)
       : store_(store),
-        secrets_(secrets),
         head_{secrets.volume, secrets.signing_public},
         remembered_(remembered),
         replica_(replica),
@@ -106,7 +105,6 @@ class Repairer {
   }
 
   ObjectStore& store_;
-  const VolumeSecrets& secrets_;
   const VolumeHead head_;
   const Remembered& remembered_;
   Replica* const replica_;

@@ -1,6 +1,10 @@
 // Records that sort before what is settled elsewhere: written on an old view of the store by a device that nobody waited for.
+#include <algorithm>
+
 #include "crypto/hash.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/paths.h"
+#include "fs/sync/store_check.h"
 #include "tests/sync/device.h"
 
 namespace coffer::test {
@@ -227,6 +231,50 @@ TEST_F(LateNewsTest, RecordsThatAreAwayAreWaitedFor) {
   expect_equal({a_.get(), b_.get()});
   expect_nothing_lost();
   EXPECT_EQ(a_->problems(), "");
+}
+
+// coffer check comes to the same state, although it begins with a checkpoint that lacks the late records.
+TEST_F(LateNewsTest, ACheckGivesThemTheirPlace) {
+  SyncOptions eager = quick_options();
+  eager.checkpoint_from = 1;
+  eager.checkpoint_look = milliseconds(20);
+  go_on_without_c(eager);
+  wait_until([&] {
+    auto hints = keys(kHintPrefix);
+    return std::any_of(hints.begin(), hints.end(), [](const auto& k) { return parse_checkpoint_hint(k).has_value(); });
+  });
+  a_->stop();
+  b_->stop();
+  work_of_c();
+  carry_on_both_sides();
+
+  auto contents = [](Replica& replica) {
+    std::multiset<std::string> out;
+    uint64_t files = 0;
+    EXPECT_OK(visit_files(
+        replica, {},
+        [&](Ino ino, std::span<const model::Extent> extents) -> Result<void> {
+          for (const model::Extent& e : extents)
+            out.insert(path_of(replica, ino).value_or("?") + " " + e.frame.hash.str());
+          return {};
+        },
+        &files));
+    return out;
+  };
+  TempDir dir;
+  Replica::Keys keys;
+  keys.volume = volume_.id;
+  keys.epoch = std::make_unique<EpochKeys>(1, volume_.key);
+  keys.local = std::make_unique<LocalKeys>(volume_.key, Bytes(32, 3));
+  TAKE(auto scratch, Replica::open(dir.path(), std::move(keys), {}));
+  TAKE(CheckOutcome outcome, check_store(*memory_, volume_.secrets(), {}, *scratch, {}));
+  EXPECT_GE(outcome.checkpoints, 1u);
+  for (const Damage& d : outcome.damages)
+    EXPECT_TRUE(!d.is_fault() || d.thing == "head" || d.thing == "slot") << d.what;
+  auto d = device("d");
+  d->must_sync();
+  EXPECT_EQ(contents(*scratch), contents(d->replica()));
+  EXPECT_TRUE(path_of(*scratch, d->find("dir by c/second record").value_or(0)).has_value());
 }
 
 }  // namespace
