@@ -145,7 +145,7 @@ std::optional<std::pair<Trouble, std::string>> DataCheck::faults_of(const Pack& 
   if (index) return std::pair(Trouble::kDamaged, std::string("has another size than was signed"));
   if (index.error().code() == Code::kTooNew) return std::pair(Trouble::kTooNew, index.error().what());
   for (const Pack& other : packs_)
-    if (other.id != pack.id && other.place.size == object.size() && read_pack_index(object, other.id, c_.volume, *keys))
+    if (other.id != pack.id && read_pack_index(object, other.id, c_.volume, *keys))
       return std::pair(Trouble::kExchanged, "is not there: the object is " + pack_key(other.id));
   if (object.size() < size)
     return std::pair(Trouble::kCutOff, "is cut off: " + std::to_string(object.size()) + " of " + std::to_string(size) +

@@ -54,7 +54,7 @@ class DataCheck {
   std::set<std::string> needed_;
   uint64_t files_ = 0, total_ = 0;
   std::atomic<uint64_t> done_{0}, packs_read_{0};
-  Mutex mutex_{Rank::kLeaf};  // one caller of the options' functions at a time
+  Mutex mutex_{Rank::kLeaf};  // so that the options' functions are called one at a time
 };
 
 }  // namespace coffer

@@ -237,19 +237,23 @@ Result<void> LogCheck::explain(const LogId& id, Log& log) {
   uint64_t next = (tail ? tail->number : 0) + 1;
   std::string held_by = log.held_by;
   const uint64_t last = log.listed.empty() ? 0 : log.listed.rbegin()->first;
+  if (next <= last) all_applied_ = false;
   if (!log.held && log.next && log.next->awaits) {
     const Awaited& missing = *log.next->awaits;
     auto& others = logs_[missing.log].listed;
     auto it = others.find(missing.number);
     held_by =
         it != others.end() ? it->second.front().first.key() : log_prefix(missing.log) + std::to_string(missing.number);
-    if (it == others.end())
+    if (it == others.end()) {
+      TRY(bool now, there_now(missing));
+      if (now) return {};
       c_.report({Trouble::kMissing,
                  "record",
                  held_by,
                  describe(missing.log, missing.number) + " is missing; " + describe(id, next) + " refers to it",
                  kWaits,
                  {}});
+    }
   } else if (!log.held && next <= last) {
     held_by = log_prefix(id) + std::to_string(next);
     c_.report({Trouble::kMissing,
@@ -278,6 +282,15 @@ Result<void> LogCheck::explain(const LogId& id, Log& log) {
                  kWaits,
                  {}});
   return {};
+}
+
+// Whether somebody wrote it while the logs were listed.
+Result<bool> LogCheck::there_now(const Awaited& record) {
+  TRY(std::vector<ObjectInfo> found, c_.store.list(log_prefix(record.log), c_.options.stop));
+  return std::any_of(found.begin(), found.end(), [&](const ObjectInfo& info) {
+    auto name = parse_record_key(info.key);
+    return name && name->log == record.log && name->number == record.number;
+  });
 }
 
 Result<std::optional<OpenedRecord>> LogCheck::open(const RecordName& name, uint64_t size, const std::string& meaning) {

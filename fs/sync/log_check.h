@@ -28,6 +28,7 @@ class LogCheck {
   const std::set<std::string>& good() const { return good_; }
   const LogTails& tails() const { return tails_; }
   uint64_t records() const { return good_.size(); }
+  bool all_applied() const { return all_applied_; }  // of what the store lists
   // Files that records would change that wait for one that is damaged or missing, by the object of that one.
   const std::map<std::string, std::set<std::string>>& held_back() const { return held_back_; }
 
@@ -54,6 +55,7 @@ class LogCheck {
   Result<std::optional<OrderedRecord>> read_again(const LogId& id, uint64_t number, const Hash& hash);
   Result<void> explain(const LogId& id, Log& log);
   Result<std::optional<OpenedRecord>> open(const RecordName& name, uint64_t size, const std::string& meaning);
+  Result<bool> there_now(const Awaited& record);
   Result<void> check_carried(const OpenedRecord& opened, BytesView object) const;
   void hold(Log& log, const std::string& key);
   void note_changes(const std::string& held_by, const OpenedRecord& opened);
@@ -63,6 +65,7 @@ class LogCheck {
   Replica& scratch_;
   LogTails tails_;
   std::map<LogId, Log> logs_;
+  bool all_applied_ = true;
   bool late_ = false;  // a record came that sorts below the base, or was written without knowing it
   std::set<std::string> good_;
   std::map<std::string, std::set<std::string>> held_back_;
