@@ -27,7 +27,8 @@ Kernel::Kernel(World& world, Replica& replica, Synchronizer& sync, unsigned mach
     if (!nodes_.supersede(ino, keeper)) return false;
     if (keeper == ino) return true;
     nodes_.mark_unlinked(keeper);
-    keepers_.insert(keeper);
+    // Who removed it here, and goes on with what is nobody's but his, loses it when he closes it.
+    (removed_.contains(ino) ? removed_ : keepers_).insert(keeper);
     return true;
   });
 }
@@ -65,6 +66,7 @@ Result<Ino> Kernel::writable(NodeId id) {
 
 void Kernel::unlinked(const model::Unlinked& what) {
   keepers_.erase(what.ino);
+  if (what.last) removed_.insert(what.ino);
   if (what.last && !nodes_.mark_unlinked(what.ino)) replica_.forget(what.ino);
 }
 

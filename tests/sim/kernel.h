@@ -79,6 +79,7 @@ class Kernel {
   fuse::Nodes nodes_;
   std::mutex file_lock_;   // the kernel's, here one for all files and directories
   std::set<Ino> keepers_;  // what news made for who has a file open
+  std::set<Ino> removed_;  // by this machine, with the last name
   std::vector<std::pair<NodeId, std::string>> open_;
   bool dead_ = false;
 };
