@@ -76,7 +76,7 @@ struct Replica::Impl {
   };
   std::unordered_map<Ino, Kept> keepers GUARDED_BY(state);
   std::atomic<size_t> keeper_count{0};
-  std::weak_ptr<SnapshotRows> snapshot GUARDED_BY(state);  // while somebody reads one
+  std::vector<std::weak_ptr<SnapshotRows>> snapshots GUARDED_BY(state);  // while somebody reads them
   uint64_t next_ino GUARDED_BY(state) = 0;
   std::atomic<uint64_t> changes{0};
   std::atomic<bool> pending_told{false};

@@ -270,4 +270,23 @@ Result<std::map<ObjectId, PackPlace>> Replica::places() {
   return out;
 }
 
+Result<void> Replica::forget_packs(std::span<const ObjectId> packs, std::span<const RowPut> rows) {
+  Impl& r = *impl_;
+  std::vector<RowPut> puts(rows.begin(), rows.end());
+  for (const ObjectId& id : packs) puts.push_back({place_key(id), std::nullopt});
+  if (puts.empty()) return {};
+  Lsn lsn;
+  {
+    ExclusiveLock lock(r.state);
+    lsn = r.commit(puts);
+  }
+  // As with packs that died before their upload: a replay of the journal may still ask for the frames.
+  MutexLock lock(r.unsent_mutex);
+  for (const ObjectId& id : packs) {
+    r.placed.erase(id);
+    r.dead.emplace_back(lsn, id);
+  }
+  return {};
+}
+
 }  // namespace coffer

@@ -331,7 +331,8 @@ Result<void> Replica::Impl::throttle() {
 }
 
 Lsn Replica::Impl::commit(std::span<const RowPut> puts, std::span<const model::Extent> new_frames) {
-  if (auto reader = snapshot.lock()) reader->keep(puts);
+  for (const auto& snapshot : snapshots)
+    if (auto reader = snapshot.lock()) reader->keep(puts);
   Lsn lsn = journal->append(encode_journal_entry(puts, new_frames));
   table->apply(puts, lsn);
   return lsn;

@@ -222,6 +222,9 @@ class Replica {
   Result<std::optional<PackPlace>> place_of(const ObjectId& pack);
   // Of all packs that are in the store, as far as is known here.
   Result<std::map<ObjectId, PackPlace>> places();
+  // Packs that have gone from the store, since no file refers to them: forgets where they were, and what is here of them.
+  // The rows are written in the same atomic step.
+  Result<void> forget_packs(std::span<const ObjectId> packs, std::span<const RowPut> rows);
   // As PackStore::finish; has the disk space reserve to do it.
   Result<uint64_t> finish_pack(const ObjectId& pack, const std::vector<IndexEntry>& index);
   // Keeps the verified sealed bytes of a fetched frame, and evicts others for it.
@@ -229,7 +232,7 @@ class Replica {
 
   // --- the synchronizer: checkpoints
   // The state as all records that are applied left it. nullptr: something is pending, or above the stable line, or on its
-  // way to the store. The one before is of no use any more.
+  // way to the store.
   Result<std::unique_ptr<StateSnapshot>> snapshot();
   // A new replica (no root, nothing pending) takes over a state that was checked; `stamp` is that of the last record in it.
   // Durable when it returns. When it ends in the middle, the next open() begins with an empty replica; in the same process,

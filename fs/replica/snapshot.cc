@@ -52,6 +52,28 @@ Result<void> StateSnapshot::walk(RowKind kind, const std::function<Result<void>(
   });
 }
 
+Result<std::set<ObjectId>> StateSnapshot::held_packs(const std::stop_token& stop) const {
+  std::set<ObjectId> out;
+  TRYV(walk(
+      RowKind::kInode,
+      [&](const Row& row) -> Result<void> {
+        TRY(model::Ino ino, model::parse_first(RowKind::kInode, row.key));
+        TRY(Inode inode, model::decode_inode(row.value));
+        if (inode.only) out.insert(inode.only->frame.pack);
+        if (inode.chunks.empty()) return {};
+        model::FileExtents file(*rows_, ino, inode);
+        for (uint64_t from = 0;;) {
+          TRY(auto chunk, file.next_chunk(from));
+          if (!chunk) return {};
+          from = *chunk + 1;
+          TRY(auto extents, file.chunk(*chunk));
+          for (const model::Extent& e : extents) out.insert(e.frame.pack);
+        }
+      },
+      stop));
+  return out;
+}
+
 Result<void> StateSnapshot::survey(const std::stop_token& stop) {
   return walk(
       RowKind::kInode,
@@ -137,7 +159,8 @@ Result<std::unique_ptr<StateSnapshot>> Replica::snapshot() {
   bool pending = r.generations.first_pending != r.generations.open || r.touched->size() > 0;
   if (pending || !r.applied.empty() || outgoing_row || !root) return std::unique_ptr<StateSnapshot>();
   auto rows = std::make_shared<SnapshotRows>(r.state, *r.table);
-  r.snapshot = rows;
+  std::erase_if(r.snapshots, [](const auto& other) { return other.expired(); });
+  r.snapshots.push_back(rows);
   return std::make_unique<StateSnapshot>(std::move(rows));
 }
 

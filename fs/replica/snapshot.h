@@ -50,6 +50,8 @@ class StateSnapshot {
   Result<void> survey(const std::stop_token& stop);
   // All rows of a kind, keys rising: bitmaps, extents, entries, inodes, links, xattrs.
   Result<void> visit(model::RowKind kind, const Visit& visit, const std::stop_token& stop);
+  // The packs to which any file refers, those included that are unlinked and still known to the kernel here.
+  Result<std::set<ObjectId>> held_packs(const std::stop_token& stop) const;
   // Where the frames of files are; complete after extents were visited.
   const std::set<ObjectId>& packs() const { return packs_; }
 

@@ -14,9 +14,10 @@ namespace coffer {
 
 using model::RowKind;
 
-CheckpointWriter::CheckpointWriter(SyncContext& context, const News& news)
+CheckpointWriter::CheckpointWriter(SyncContext& context, const News& news, Collector& collector)
     : c_(context),
       news_(news),
+      collector_(collector),
       backoff_(4 * c_.options.checkpoint_look, std::max<Nanos>(std::chrono::hours(1), 4 * c_.options.checkpoint_look)) {
 }
 
@@ -46,6 +47,7 @@ void CheckpointWriter::run(std::stop_token stop) {
       // Nothing depends on it, and requests that fail are told by the store's watch.
       log_line(LogLevel::kInfo, "no checkpoint could be written: " + wait.error().what());
     }
+    if (wait && known_ && c_.own.newest()) collector_.run_if_due(stop);
     next = c_.clock.monotonic() + (wait ? *wait : backoff_.next());
   }
 }
@@ -159,8 +161,8 @@ Result<void> CheckpointWriter::write(Moment moment, const std::vector<Checkpoint
   // Of all packs, since a later record may name one that no file has at the moment: a version that somebody still had open,
   // for example.
   TRY(auto places, c_.replica.places());
-  for (const ObjectId& pack : moment.state->packs())
-    if (!places.contains(pack)) return fail(Code::kUnavailable, "it is not known yet where pack " + pack.str() + " is");
+  // One that a late record brought back after it was collected: gone, which a size of zero says.
+  for (const ObjectId& pack : moment.state->packs()) places.try_emplace(pack, pack_key(pack), 0, 0);
   for (const auto& [pack, place] : places) TRYV(put(place_row_key(pack), encode_place(place)));
   std::map<LogId, uint64_t> numbers;
   for (const LogTail& tail : moment.tails) {
@@ -190,6 +192,7 @@ Result<void> CheckpointWriter::write(Moment moment, const std::vector<Checkpoint
   for (const CheckpointName& old : hints)
     if (old.stamp < name.stamp && old.root != former) (void)c_.store.remove(old.hint(), stop);
   in_store_.clear();
+  if (known_) TRYV(collector_.supersede(known_->root, known_->checkpoint, out));
   TRYV(know({name.root, std::move(out)}, root));
   record_bytes_ = moment.record_bytes;
   return {};

@@ -1,4 +1,4 @@
-// Writes checkpoints, in the background, when they save others enough.
+// Writes checkpoints, in the background, when they save others enough; and now and then lets dead objects be collected.
 //
 // One is written when replaying has become expensive (checkpoint_policy.h), by a device that has published in this run, at
 // a moment when nothing is pending here, every record with changes is below the stable line, and all of this device's
@@ -15,6 +15,7 @@
 
 #include "fs/replica/snapshot.h"
 #include "fs/sync/checkpoint_row.h"
+#include "fs/sync/collector.h"
 #include "fs/sync/context.h"
 #include "fs/sync/news.h"
 #include "fs/sync/object_keys.h"
@@ -26,7 +27,7 @@ namespace coffer {
 // The public part is thread-safe; everything else belongs to the one thread between start() and stop().
 class CheckpointWriter {
  public:
-  CheckpointWriter(SyncContext& context, const News& news);
+  CheckpointWriter(SyncContext& context, const News& news, Collector& collector);
   ~CheckpointWriter();
 
   void start();
@@ -51,6 +52,7 @@ class CheckpointWriter {
 
   SyncContext& c_;
   const News& news_;
+  Collector& collector_;
   Rounds rounds_;  // only woken
   bool row_read_ = false;
   std::optional<KnownCheckpoint> known_;

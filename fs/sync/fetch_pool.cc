@@ -314,7 +314,9 @@ void FetchPool::step(const ObjectId& id) {
 
 Result<void> FetchPool::find_place(const ObjectId& id) {
   TRY(std::optional<PackPlace> place, backend_.place_of(id));
-  if (!place) return fail(Code::kCorrupt, "no record says where pack " + id.str() + " is");
+  if (!place || place->size == 0)
+    return fail(Code::kCorrupt,
+                "pack " + id.str() + " is in the store no more: no file needed it when it was collected");
   MutexLock lock(mutex_);
   packs_[id].place = std::move(place);
   return {};

@@ -41,22 +41,25 @@ const LogTail* find_in(const std::map<LogId, LogTail>& tails, const LogId& log) 
   return it == tails.end() ? nullptr : &it->second;
 }
 
-uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours) {
+// Up to where the author of a log has quoted all others.
+uint64_t acknowledged_by(const std::map<LogId, LogTail>& tails, const LogTail& writer) {
   auto find = [&](const LogId& log) { return find_in(tails, log); };
-  uint64_t greatest = 0;
-  for (const auto& [log, tail] : tails) greatest = std::max(greatest, tail.stamp);
-  uint64_t line = greatest;
-  for (const auto& [log, writer] : tails) {
-    if (!writer.open() || writer.device == ours) continue;
-    line = std::min(line, writer.stamp);
-    for (const auto& [other, tail] : tails) {
-      if (other == writer.log) continue;
-      auto seen = writer.seen.find(other);
-      if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
-      if (knows_by_successor(find, tails.size(), writer, tail)) continue;
-      line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
-    }
+  uint64_t line = writer.stamp;
+  for (const auto& [other, tail] : tails) {
+    if (other == writer.log) continue;
+    auto seen = writer.seen.find(other);
+    if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
+    if (knows_by_successor(find, tails.size(), writer, tail)) continue;
+    line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
   }
+  return line;
+}
+
+uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours) {
+  uint64_t line = 0;
+  for (const auto& [log, tail] : tails) line = std::max(line, tail.stamp);
+  for (const auto& [log, writer] : tails)
+    if (writer.open() && writer.device != ours) line = std::min(line, acknowledged_by(tails, writer));
   return line;
 }
 
@@ -219,6 +222,15 @@ std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, 
 uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
   MutexLock lock(mutex_);
   return stable_stamp_of(tails_, ours);
+}
+
+std::set<std::string> LogTails::waited_for(const DeviceId& ours) const {
+  MutexLock lock(mutex_);
+  const uint64_t line = stable_stamp_of(tails_, ours);
+  std::set<std::string> out;
+  for (const auto& [log, writer] : tails_)
+    if (writer.open() && writer.device != ours && acknowledged_by(tails_, writer) == line) out.insert(writer.name);
+  return out;
 }
 
 uint64_t TailBatch::stable_stamp(const DeviceId& ours) const {

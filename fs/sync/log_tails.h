@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,8 @@ class LogTails : public TailView {
   // Nothing can come that sorts at or before this stamp, nor refers to what was before it: all logs of other devices that
   // are open have quoted everything up to it. 0: nothing is known to be so. `ours` is not asked.
   uint64_t stable_stamp(const DeviceId& ours) const;
+  // The names of the devices that keep it from being greater.
+  std::set<std::string> waited_for(const DeviceId& ours) const;
 
  private:
   friend class TailBatch;

@@ -64,7 +64,7 @@ Result<std::vector<ObjectInfo>> StoreWatch::list(const std::string& prefix, std:
 }
 
 Result<void> StoreWatch::remove(const std::string& key, std::stop_token stop) {
-  // Only hints are removed: that it fails is no problem of anybody's.
+  // Hints, and what is collected: both can wait, so that it fails is no problem of anybody's.
   return store_.remove(key, std::move(stop));
 }
 

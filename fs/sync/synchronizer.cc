@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "fs/sync/checkpoint_writer.h"
+#include "fs/sync/collector.h"
 #include "fs/sync/context.h"
 #include "fs/sync/fetch_pool.h"
 #include "fs/sync/news.h"
@@ -14,6 +15,7 @@ namespace coffer {
 namespace {
 
 constexpr Nanos kProgressEvery = std::chrono::milliseconds(200);
+constexpr int kCollectAttempts = 3;
 constexpr Nanos kFirstLoadPatience = std::chrono::seconds(60);
 
 FetchPool::Options fetch_options(const SyncOptions& options) {
@@ -37,7 +39,8 @@ struct Synchronizer::Impl {
       : context(replica, store, identity, secrets, options),
         news(context),
         publisher(context, news),
-        checkpoints(context, news),
+        collector(context, news),
+        checkpoints(context, news, collector),
         fetches(context.store, fetch_backend(replica), fetch_options(options)) {
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
@@ -55,8 +58,10 @@ struct Synchronizer::Impl {
   SyncContext context;
   News news;
   Publisher publisher;
+  Collector collector;
   CheckpointWriter checkpoints;
   FetchPool fetches;
+  std::stop_source stopping;
   bool started = false, stopped = false;
 };
 
@@ -83,6 +88,7 @@ Result<void> Synchronizer::start() {
   TRY(auto rows, s.context.replica.rows_with_prefix(LogTails::kTailPrefix));
   TRYV(s.context.tails.load(rows));
   TRYV(s.publisher.load());
+  s.collector.load();
   s.started = true;
   s.fetches.start();
   s.news.start();
@@ -153,10 +159,28 @@ Result<void> Synchronizer::sync(std::stop_token stop, const std::function<void(c
   }
 }
 
+Result<Collection> Synchronizer::collect(const CollectOptions& options, std::stop_token stop,
+                                         const std::function<void(const SyncProgress&)>& progress) {
+  Impl& s = *impl_;
+  std::stop_source end;
+  auto give_up = [&end] { end.request_stop(); };
+  std::stop_callback asked(stop, give_up), stopping(s.stopping.get_token(), give_up);
+  TRYV(sync(end.get_token(), progress));
+  for (int attempt = 0;; ++attempt) {
+    // What was published is settled here only when news was looked for after it.
+    const uint64_t round = s.news.rounds().request();
+    while (!s.news.rounds().wait(round, kProgressEvery))
+      if (end.stop_requested()) return fail(Code::kCancelled, "interrupted");
+    auto done = s.collector.run(options, end.get_token(), progress);
+    if (done || done.error().code() != Code::kBusy || attempt == kCollectAttempts) return done;
+  }
+}
+
 void Synchronizer::stop(bool close_log) {
   Impl& s = *impl_;
   if (s.stopped || !s.started) return;
   s.stopped = true;
+  s.stopping.request_stop();
   s.fetches.stop();
   s.publisher.stop();
   s.checkpoints.stop();
@@ -201,6 +225,7 @@ SyncStatus Synchronizer::status() const {
   out.last_news_check = s.news.checked_when();
   out.problems = s.context.problems.list();
   out.conflicts = s.context.conflicts;
+  out.last_collection = s.collector.last();
 
   DeviceStatus self;
   self.name = s.context.identity.name;

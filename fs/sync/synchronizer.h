@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "fs/replica/fetcher.h"
 #include "fs/replica/replica.h"
+#include "fs/sync/collection.h"
 #include "fs/sync/volume.h"
 #include "remote/object_store.h"
 
@@ -33,7 +34,17 @@ struct SyncOptions {
   // 128 KiB for each record (or half of the last one's size, if that is more); 0: never. How often that is looked at.
   uint64_t checkpoint_from = 8 << 20;
   Nanos checkpoint_look = std::chrono::seconds(20);
+  // What nobody needs any more is deleted from the store when it has been so for this long, by this machine's clock; and
+  // how often a device that writes checkpoints looks for it.
+  Nanos collect_grace = std::chrono::days(30);
+  Nanos collect_every = std::chrono::hours(24);
   unsigned uploads = 4, fetches = 8;  // threads
+};
+
+struct CollectOptions {
+  Nanos grace = std::chrono::days(30);
+  bool list_objects = false;  // also finds what superseded checkpoints left long ago, and tells what is unknown
+  bool dry_run = false;       // deletes nothing, and notes nothing
 };
 
 struct DeviceStatus {
@@ -61,6 +72,7 @@ struct SyncStatus {
   std::vector<DeviceStatus> devices;
   std::vector<Problem> problems;  // current ones, resolved ones vanish
   uint64_t conflicts = 0;         // conflict copies made here since start
+  std::optional<Collection> last_collection;
 };
 
 struct SyncProgress {
@@ -86,6 +98,10 @@ class Synchronizer : public Fetcher {
   // Returns when everything that was pending at the call is in the store and the news of that moment is applied, or at
   // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress.
   Result<void> sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress);
+  // Deletes from the store what nobody needs any more (collector.h), after what is pending is published and news is here.
+  // kBusy: others have not acknowledged what was changed, or one is under way; kCancelled: at `stop`, or stop().
+  Result<Collection> collect(const CollectOptions& options, std::stop_token stop,
+                             const std::function<void(const SyncProgress&)>& progress);
   // Ends the threads; reads that wait get kCancelled. `close_log`: when everything is published and this run wrote
   // records, one more ends its log, so that nobody waits for it (clean unmount); at most ten seconds. Idempotent.
   void stop(bool close_log);

@@ -4,6 +4,7 @@
 #include "cache/row_codec.h"
 #include "crypto/associated_data.h"
 #include "fs/replica/bookkeeping.h"
+#include "fs/sync/collection.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
@@ -62,6 +63,14 @@ void run(BytesView input) {
       (void)open_identity(sealed, kVolume, local_keys());
       return;
     }
+    case 7:
+      return is_stable(decode_dead_object(bytes), decode_dead_object);
+    case 8:
+      return is_stable(decode_collection(bytes), decode_collection);
+    case 9:
+      if (auto id = parse_dead_object_key(as_string(bytes)))
+        require(std::ranges::equal(as_bytes(dead_object_key(*id).bytes), bytes), "a dead object has one key");
+      return;
     default:
       (void)parse_orphan_key(as_string(bytes));
   }

@@ -12,6 +12,7 @@
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/journal_entry.h"
 #include "fs/sync/checkpoint_loader.h"
+#include "fs/sync/collection.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/volume.h"
@@ -224,6 +225,9 @@ void rows() {
   DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1).encode(w);
   w.raw(signing_key().secret().view());
   local(6, "identity", identity);
+  local(7, "dead", encode(DeadObject{DeadObject::Kind::kSegment, 1000, WallTime{5}}));
+  local(8, "collection", encode(Collection{WallTime{5}, {1, 2}, {3, 4}, {5, 6}, {7, 8}}));
+  local(9, "dead_key", to_bytes(dead_object_key(ObjectId{}).bytes));
 }
 
 void cache() {
