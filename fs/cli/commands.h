@@ -17,6 +17,7 @@ Outcome<void> run_ls(const Arguments& arguments);
 Outcome<void> run_cat(const Arguments& arguments);
 Outcome<void> run_export(const Arguments& arguments);
 Outcome<void> run_check(const Arguments& arguments);
+Outcome<void> run_gc(const Arguments& arguments);
 Outcome<void> run_key_list(const Arguments& arguments);
 Outcome<void> run_key_add(const Arguments& arguments);
 Outcome<void> run_key_remove(const Arguments& arguments);

@@ -7,7 +7,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry"};
+constexpr uint64_t kGraceMax = uint64_t{3650} * 86400;  // seconds
+constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry", "collect"};
 
 // Text that is not UTF-8 (a device's name, say) must not end the program.
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -46,6 +47,12 @@ std::string encode(const Request& request) {
     object["now"] = request.now;
     object["lazy"] = request.lazy;
   }
+  if (request.op == Request::Op::kCollect) {
+    using std::chrono::seconds;
+    object["grace_seconds"] = static_cast<uint64_t>(std::chrono::duration_cast<seconds>(request.collect.grace).count());
+    object["list_objects"] = request.collect.list_objects;
+    object["dry_run"] = request.collect.dry_run;
+  }
   return dump(object);
 }
 
@@ -55,7 +62,14 @@ Outcome<Request> decode_request(const std::string& line) {
   std::string op = text(object, "op");
   for (size_t i = 0; i < std::size(kOps); ++i) {
     if (op != kOps[i]) continue;
-    return Request{static_cast<Request::Op>(i), flag(object, "now"), flag(object, "lazy")};
+    Request request{static_cast<Request::Op>(i), flag(object, "now"), flag(object, "lazy"), {}};
+    request.collect.list_objects = flag(object, "list_objects");
+    request.collect.dry_run = flag(object, "dry_run");
+    // Whoever gives none, or one that makes no sense, gets the usual one.
+    auto grace = object.find("grace_seconds");
+    if (grace != object.end() && grace->is_number_unsigned() && grace->get<uint64_t>() <= kGraceMax)
+      request.collect.grace = std::chrono::seconds(grace->get<uint64_t>());
+    return request;
   }
   return give_up(Exit::kUsage, "no such request");
 }

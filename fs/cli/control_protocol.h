@@ -1,10 +1,11 @@
 // What the program and its daemon say to each other over the control socket: JSON, one object a line.
 //
 //   request   {"op":"status"} | {"op":"sync"} | {"op":"unmount","now":false,"lazy":false} | {"op":"hurry"}
+//             | {"op":"collect","grace_seconds":2592000,"list_objects":true,"dry_run":false}
 //   reply     {"progress":{...}}...  then  {"result":{...}}  or  {"failure":{"exit":5,"what":"...","todo":"..."}}
 //
 // "hurry" may follow an "unmount" on the same connection: leave for later what is not up yet. Closing the connection
-// ends a sync, and an unmount that has not come to unmounting.
+// ends a sync, a collection, and an unmount that has not come to unmounting.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 
 #include "fs/cli/failure.h"
 #include "fs/cli/progress.h"
+#include "fs/sync/synchronizer.h"
 
 namespace coffer::cli {
 
@@ -21,9 +23,10 @@ inline constexpr size_t kRequestMax = 4 << 10;  // bytes of a line
 inline constexpr size_t kReplyMax = 8 << 20;
 
 struct Request {
-  enum class Op { kStatus, kSync, kUnmount, kHurry };
+  enum class Op { kStatus, kSync, kUnmount, kHurry, kCollect };
   Op op = Op::kStatus;
   bool now = false, lazy = false;  // unmount
+  CollectOptions collect = {};
 };
 
 using Reply = std::variant<ProgressSample, nlohmann::json, Failure>;

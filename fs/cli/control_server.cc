@@ -154,6 +154,10 @@ void ControlServer::serve(Fd socket) {
       return LongAction(channel).run([this, &request](std::stop_token stop, std::stop_token hurry, const auto& report) {
         return actions_.unmount(*request, stop, hurry, report);
       });
+    case Request::Op::kCollect:
+      return LongAction(channel).run([this, &request](std::stop_token stop, std::stop_token, const auto& report) {
+        return actions_.collect(request->collect, stop, report);
+      });
     case Request::Op::kHurry:
       (void)channel.write_line(encode_failure(Failure(Exit::kUsage, "nothing to hurry")), kReplyTimeout);
   }

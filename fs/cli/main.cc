@@ -24,6 +24,7 @@ Outcome<int> dispatch(const Arguments& arguments) {
       {"cat", run_cat},
       {"export", run_export},
       {"check", run_check},
+      {"gc", run_gc},
       {"key list", run_key_list},
       {"key add", run_key_add},
       {"key remove", run_key_remove},

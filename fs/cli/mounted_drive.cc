@@ -218,6 +218,14 @@ Outcome<json> MountedDrive::sync(std::stop_token stop, const Report& report) {
   return give_up(done.error());
 }
 
+Outcome<json> MountedDrive::collect(const CollectOptions& options, std::stop_token stop, const Report& report) {
+  auto done = drive_.synchronizer->collect(options, stop, [&](const SyncProgress& p) {
+    report({p.done_bytes, p.total_bytes, p.waiting_files, p.rate, drive_.synchronizer->status().online, ""});
+  });
+  if (!done) return give_up(collect_failure(done.error()));
+  return collection_json(*done);
+}
+
 Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                     const Report& report) {
   std::string reason;

@@ -42,6 +42,7 @@ class MountedDrive : public ControlActions {
 
   nlohmann::json status() override;
   Outcome<nlohmann::json> sync(std::stop_token stop, const Report& report) override;
+  Outcome<nlohmann::json> collect(const CollectOptions& options, std::stop_token stop, const Report& report) override;
   Outcome<nlohmann::json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                   const Report& report) override;
 

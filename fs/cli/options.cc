@@ -59,7 +59,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::ve
   return command;
 }
 
-const char* const kNotThereYet[] = {"device", "snapshot", "history", "restore", "gc", "doctor"};
+const char* const kNotThereYet[] = {"device", "snapshot", "history", "restore", "doctor"};
 
 void add_key_commands(CLI::App& app, Arguments& arguments) {
   KeyArguments& k = arguments.key;
@@ -189,6 +189,18 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
       ->add_option("--rebuild", arguments.check.rebuild, "write what packs and records still hold into a new directory")
       ->type_name("DEST")
       ->excludes(repair);
+  CLI::App* gc =
+      add_command(app, "gc", "delete from the store what nobody needs any more", operands, "STORE|NAME|DIR", 1, 1);
+  gc->add_option_function<std::string>(
+        "--grace",
+        [&arguments](const std::string& text) {
+          auto grace = parse_duration(text);
+          if (!grace) throw CLI::ValidationError(grace.error().what);
+          arguments.grace = *grace;
+        },
+        "how long it must have been so (default: 30d)")
+      ->type_name("DURATION");
+  gc->add_flag("--dry-run", arguments.dry_run, "only say what would be deleted");
   add_key_commands(app, arguments);
   for (const char* name : kNotThereYet)
     app.add_subcommand(name, "")->group("Not there yet")->allow_extras()->prefix_command();

@@ -35,14 +35,16 @@ struct Arguments {
   VolumeSettings settings;            // what the options said
   KeyArguments key;
   CheckArguments check;
-  bool json = false;               // status, ls, conflicts, key list, check
-  bool watch = false;              // status
-  bool now = false, lazy = false;  // unmount
-  bool foreground = false;         // mount
-  bool no_recovery_key = false;    // init
-  bool quiet = false;              // no progress
-  std::optional<Keep> keep;        // conflicts
-  bool all = false;                // conflicts
+  bool json = false;                    // status, ls, conflicts, gc, key list, check
+  bool watch = false;                   // status
+  bool now = false, lazy = false;       // unmount
+  bool foreground = false;              // mount
+  bool no_recovery_key = false;         // init
+  bool quiet = false;                   // no progress
+  std::optional<Keep> keep;             // conflicts
+  bool all = false;                     // conflicts
+  Nanos grace = std::chrono::days(30);  // gc
+  bool dry_run = false;                 // gc
 };
 
 // There is nothing to run: help or version was asked for, or the command line makes no sense. The text is printed.

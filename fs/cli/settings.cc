@@ -1,5 +1,6 @@
 #include "fs/cli/settings.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 
@@ -124,6 +125,22 @@ Outcome<uint64_t> parse_size(const std::string& text) {
     return give_up(Exit::kUsage, "'" + text + "' is not a size",
                    "Write a number of bytes, or one like 512K, 10M, 1.5G.");
   return static_cast<uint64_t>(value * unit);
+}
+
+Outcome<Nanos> parse_duration(const std::string& text) {
+  constexpr uint64_t kMost = uint64_t{3650} * 86400;  // seconds
+  uint64_t number = 0;
+  auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string suffix(parsed.ptr, text.data() + text.size());
+  const uint64_t unit = suffix == "s"   ? 1
+                        : suffix == "m" ? 60
+                        : suffix == "h" ? 3600
+                        : suffix == "d" ? 86400
+                        : text == "0"   ? 1
+                                        : 0;
+  if (parsed.ec != std::errc() || unit == 0 || number > kMost / unit)
+    return give_up(Exit::kUsage, "'" + text + "' is not a duration", "Write one like 30d, 12h, 90m, 45s, or 0.");
+  return Nanos(std::chrono::seconds(number * unit));
 }
 
 Outcome<bool> parse_bool(const std::string& text) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/clock.h"
 #include "fs/cli/failure.h"
 
 namespace coffer::cli {
@@ -38,6 +39,8 @@ Outcome<VolumeSettings> settings_from_environment();
 
 // "10M", "1.5G", "4096": bytes, with 1024-based suffixes K, M, G, T.
 Outcome<uint64_t> parse_size(const std::string& text);
+// "30d", "12h", "90m", "45s", "0": at most ten years.
+Outcome<Nanos> parse_duration(const std::string& text);
 Outcome<bool> parse_bool(const std::string& text);
 
 }  // namespace coffer::cli

@@ -70,7 +70,47 @@ std::string device_text(const json& device) {
   return out;
 }
 
+std::string sum_text(const json& collection, const char* name) {
+  auto sum = collection.find(name);
+  if (sum == collection.end() || !sum->is_object()) return "nothing";
+  return format_count(number(*sum, "objects"), "object", "objects") + ", " + format_bytes(number(*sum, "bytes"));
+}
+
+bool is_none(const json& collection, const char* name) {
+  auto sum = collection.find(name);
+  return sum == collection.end() || !sum->is_object() || number(*sum, "objects") == 0;
+}
+
 }  // namespace
+
+json collection_json(const Collection& c) {
+  auto sum = [](const Collection::Sum& s) { return json{{"objects", s.objects}, {"bytes", s.bytes}}; };
+  return {{"when", format_time(c.when)},
+          {"live", sum(c.live)},
+          {"freed", sum(c.freed)},
+          {"waiting", sum(c.waiting)},
+          {"unknown", sum(c.unknown)}};
+}
+
+Failure collect_failure(const Error& error) {
+  Failure failure(error);
+  if (error.code() == Code::kBusy)
+    failure.todo =
+        "Nothing was deleted. A mounted device acknowledges what it has seen within the hour, and when it "
+        "publishes or is unmounted; then try again.";
+  return failure;
+}
+
+std::string collection_text(const json& c, bool dry_run) {
+  std::string out = line(dry_run ? "would free" : "freed", sum_text(c, "freed"));
+  if (!is_none(c, "waiting"))
+    out += line("waiting", sum_text(c, "waiting") + ": needed no more, but not for long enough");
+  out += line("in use", sum_text(c, "live"));
+  if (!is_none(c, "unknown"))
+    out +=
+        line("unknown", sum_text(c, "unknown") + ": of work that never came to its end, or not coffer's; left alone");
+  return out;
+}
 
 json status_json(const SyncStatus& s, WallTime now) {
   json devices = json::array();
@@ -93,6 +133,7 @@ json status_json(const SyncStatus& s, WallTime now) {
           {"last_news_check", time_or_null(s.last_news_check)},
           {"devices", devices},
           {"conflicts", s.conflicts},
+          {"last_gc", s.last_collection ? collection_json(*s.last_collection) : json(nullptr)},
           {"problems", problems}};
 }
 
@@ -151,6 +192,8 @@ std::string status_text(const json& s) {
     out += line(first ? "devices" : "", device_text(d));
     first = false;
   }
+  if (auto gc = s.find("last_gc"); gc != s.end() && gc->is_object())
+    out += line("gc", "freed " + sum_text(*gc, "freed") + " at " + text(*gc, "when"));
   if (uint64_t n = number(s, "conflicts"); n != 0)
     out += line("conflicts", format_count(n, "conflict copy", "conflict copies") + " made since the mount");
   for (const json& p : array(s, "problems")) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fs/cli/confinement.h"
+#include "fs/cli/failure.h"
 #include "fs/fuse/mount.h"
 #include "fs/replica/replica.h"
 #include "fs/sync/synchronizer.h"
@@ -21,6 +22,11 @@ nlohmann::json cache_json(const ReplicaCounters& counters);
 nlohmann::json counters_json(const std::vector<UpcallCount>& counts);
 nlohmann::json confinement_json(const Confinement& confinement);
 std::string confinement_text(const nlohmann::json& confinement);
+
+nlohmann::json collection_json(const Collection& collection);
+// Says what to do about it.
+Failure collect_failure(const Error& error);
+std::string collection_text(const nlohmann::json& collection, bool dry_run);
 
 // Fields that are missing or of another type are left out: the daemon may be of another version.
 std::string status_text(const nlohmann::json& status);

@@ -389,7 +389,7 @@ Result<void> Publisher::publish_frozen(const Frozen& frozen, std::vector<RecordP
 Result<void> Publisher::publish_empty(Kind kind) {
   Turn::Hold hold = c_.turn.take();
   // Whoever collects dead objects takes an acknowledgement to say that nothing here rests on what was before it.
-  if (kind == Kind::kAcknowledge && c_.replica.counters().pending_changes > 0) {
+  if (kind == Kind::kAcknowledge && c_.replica.counters().pending_files > 0) {
     pending_ = true;  // first that, then this
     return {};
   }

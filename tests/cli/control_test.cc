@@ -23,12 +23,16 @@ using std::chrono::milliseconds;
 TEST(ControlProtocol, RequestsComeBack) {
   for (Request r :
        {Request{Request::Op::kStatus}, Request{Request::Op::kSync}, Request{Request::Op::kUnmount, true, false},
-        Request{Request::Op::kUnmount, false, true}, Request{Request::Op::kHurry}}) {
+        Request{Request::Op::kUnmount, false, true}, Request{Request::Op::kHurry},
+        Request{Request::Op::kCollect, false, false, {std::chrono::hours(7), true, true}}}) {
     auto back = decode_request(encode(r));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->op, r.op);
     EXPECT_EQ(back->now, r.now);
     EXPECT_EQ(back->lazy, r.lazy);
+    EXPECT_EQ(back->collect.grace, r.collect.grace);
+    EXPECT_EQ(back->collect.list_objects, r.collect.list_objects);
+    EXPECT_EQ(back->collect.dry_run, r.collect.dry_run);
   }
 }
 
@@ -41,6 +45,11 @@ TEST(ControlProtocol, HostileRequestsAreRefused) {
   auto odd = decode_request("{\"op\":\"unmount\",\"now\":\"yes\",\"lazy\":[1]}");
   ASSERT_TRUE(odd);
   EXPECT_FALSE(odd->now);
+  for (const char* grace : {"-1", "\"0\"", "0.5", "18446744073709551615", "null"}) {
+    auto collect = decode_request(std::string("{\"op\":\"collect\",\"grace_seconds\":") + grace + "}");
+    ASSERT_TRUE(collect);
+    EXPECT_EQ(collect->collect.grace, CollectOptions().grace) << grace;
+  }
 }
 
 TEST(ControlProtocol, RepliesComeBack) {
@@ -74,6 +83,10 @@ class FakeActions : public ControlActions {
   Outcome<json> sync(std::stop_token stop, const Report& report) override {
     report({1, 2, 0, 0, true, ""});
     return wait(stop, "sync");
+  }
+  Outcome<json> collect(const CollectOptions& options, std::stop_token stop, const Report&) override {
+    if (options.dry_run) return json{{"dry_run", true}};
+    return wait(stop, "collect");
   }
   Outcome<json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry, const Report&) override {
     if (how.now) return json{{"left_bytes", 7}};

@@ -23,6 +23,19 @@ TEST(Settings, WhatIsNoSizeIsAUsageError) {
   }
 }
 
+TEST(Settings, Durations) {
+  EXPECT_EQ(*parse_duration("0"), Nanos(0));
+  EXPECT_EQ(*parse_duration("45s"), std::chrono::seconds(45));
+  EXPECT_EQ(*parse_duration("90m"), std::chrono::minutes(90));
+  EXPECT_EQ(*parse_duration("12h"), std::chrono::hours(12));
+  EXPECT_EQ(*parse_duration("30d"), std::chrono::days(30));
+  for (const char* text : {"", "30", "d", "-1d", "1.5h", "1 d", "1w", "99999d", "99999999999999999999s", "0x1h"}) {
+    auto duration = parse_duration(text);
+    ASSERT_FALSE(duration) << text;
+    EXPECT_EQ(duration.error().exit, Exit::kUsage) << text;
+  }
+}
+
 TEST(Settings, StrongerSaysFirst) {
   VolumeSettings strong, weak;
   strong.endpoint = "https://a";
