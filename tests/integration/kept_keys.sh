@@ -28,7 +28,7 @@ through_its_life() {
   mount_typed "--keep-key=$1"
   echo hello >"$work/m/file"
   unmount
-  kept=$(show_kept)
+  kept=$(show_kept) || fail "nothing is kept in $1; the mount said: $said"
   [[ $kept == coffer-key-1:* ]] || fail "$1 holds '$kept'"
   look_for_secrets "${kept:13:64}"
   mount_untyped "--keep-key=$1"
