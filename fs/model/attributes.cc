@@ -52,7 +52,8 @@ void put_inode(Rows& rows, Ino ino, const Inode& inode) { rows.put(inode_key(ino
 Result<void> erase_inode(Rows& rows, Ino ino, bool keep_tombstone) {
   TRY(Inode inode, get_inode(rows, ino));
   if (inode.nlink != 0) return {};  // it came back in the meantime
-  if (keep_tombstone) return bury(rows, ino, inode);
+  TRY(std::optional<Tombstone> there, get_tombstone(rows, ino));
+  if (keep_tombstone || there) return bury(rows, ino, inode);
   TRYV(erase_extents(rows, ino, inode));
   if (inode.has_xattrs) rows.erase(xattr_key(ino));
   rows.erase(inode_key(ino));

@@ -58,7 +58,7 @@ enum class RenameMode { kReplace, kNoReplace, kExchange };
 Result<std::optional<Unlinked>> rename(Rows& rows, Ino dir, std::string_view name, Ino new_dir,
                                        std::string_view new_name, RenameMode mode, WallTime now);
 // Removes an inode that has nlink 0: rows, extents, attributes; leaves a tombstone when `keep_tombstone` (the inode was
-// known to others), and then its extents and attributes too until drop_tombstone.
+// known to others) or when there is one, and then its extents and attributes too until drop_tombstone.
 Result<void> erase_inode(Rows& rows, Ino ino, bool keep_tombstone);
 
 struct SetAttributes {

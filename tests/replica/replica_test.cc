@@ -504,6 +504,42 @@ TEST(Replica, WhatCameToNothingIsUndoneWithTheRecordBelow) {
   EXPECT_TRUE(*read == expected);
 }
 
+// What the last close takes away is not what the tombstone needs, which the removal left for others.
+TEST(Replica, ClosingAFileWhoseRemovalWasAppliedAgainLeavesItsTombstone) {
+  TempDir dir_a, dir_b;
+  TestVolume volume;
+  TAKE(auto a, volume.open(dir_a.path(), "a"));
+  TAKE(auto b, volume.open(dir_b.path(), "b"));
+  ASSERT_OK(a->make_root());
+  const Ino ino = make_file(*a, kRootIno, "f");
+  const Bytes content(3'000'000, 'o');
+  ASSERT_OK(a->write(ino, 0, content, false));
+  Exchange exchange;
+  Packs packs, first, second, none;
+  auto made = exchange.publish(*a, packs);
+  ASSERT_TRUE(made.has_value());
+  Exchange::receive(*b, *made, packs);
+  make_file(*b, kRootIno, "of b");
+  auto earlier = exchange.publish(*b, first);
+  ASSERT_TRUE(earlier.has_value());
+  ASSERT_OK(b->write(ino, 0, Bytes(10, 'b'), false));
+  auto change = exchange.publish(*b, second);
+  ASSERT_TRUE(change.has_value());
+
+  ASSERT_OK(a->unlink(kRootIno, "f"));
+  ASSERT_TRUE(exchange.publish(*a, none).has_value());
+  Exchange::receive(*a, *earlier, first);  // the removal is undone, and applied again
+  a->forget(ino);
+  expect_sound(*a);
+  Exchange::receive(*a, *change, second);  // and here it comes back
+  expect_sound(*a);
+  Bytes expected = content;
+  std::fill_n(expected.begin(), 10, uint8_t{'b'});
+  auto read = read_all(*a, ino);
+  ASSERT_OK(read);
+  EXPECT_TRUE(*read == expected);
+}
+
 // Who removed a file and has it open goes on with what he has, also when somebody's change brings the file back.
 TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
   TempDir dir_a, dir_b;
