@@ -157,11 +157,13 @@ Result<std::optional<Frozen>> Replica::freeze() {
     }
   }
   if (!frozen.changes.empty()) return std::optional(std::move(frozen));
-  // It came to nothing for others; but what is unlinked and open here may have changed, so the record below can only be
-  // undone together with it.
+  // It came to nothing for others, so nothing may be left of it that they do not have (attributes that met a removal wait at the
+  // tombstone, for example). But what is unlinked and open here may have changed, so the record below can only be undone
+  // together with it.
   ExclusiveLock lock(r.state);
   if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
   model::PlainTransaction tx(*r.table);
+  TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
   std::optional<AppliedRecord> below;
   if (auto newest = r.applied.rbegin(); newest != r.applied.rend()) {
     below = newest->second;

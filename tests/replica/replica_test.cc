@@ -540,6 +540,44 @@ TEST(Replica, ClosingAFileWhoseRemovalWasAppliedAgainLeavesItsTombstone) {
   EXPECT_TRUE(*read == expected);
 }
 
+// Attributes that meet a removal come to nothing, and nothing is left of them: a change that brings the file back brings it back
+// alike everywhere.
+TEST(Replica, AttributesOfARemovedFileAreTheSameEverywhere) {
+  TempDir dir_a, dir_b, dir_c;
+  TestVolume volume;
+  TAKE(auto a, volume.open(dir_a.path(), "a"));
+  TAKE(auto b, volume.open(dir_b.path(), "b"));
+  TAKE(auto c, volume.open(dir_c.path(), "c"));
+  ASSERT_OK(a->make_root());
+  const Ino ino = make_file(*a, kRootIno, "f");
+  Exchange exchange;
+  Packs packs;
+  auto made = exchange.publish(*a, packs);
+  ASSERT_TRUE(made.has_value());
+  for (Replica* r : {b.get(), c.get()}) Exchange::receive(*r, *made, packs);
+  ASSERT_OK(a->unlink(kRootIno, "f"));
+  a->forget(ino);
+  Packs none;
+  auto removal = exchange.publish(*a, none);
+  ASSERT_TRUE(removal.has_value());
+  ASSERT_OK(b->set_xattr(ino, "user.x", Bytes{1, 2, 3}, model::XattrMode::kAny));
+  Exchange::receive(*b, *removal, none);
+  EXPECT_FALSE(b->lookup(kRootIno, "f").has_value());
+  EXPECT_FALSE(exchange.publish(*b, none).has_value());
+  Packs content;
+  ASSERT_OK(c->write(ino, 0, Bytes(10, 'c'), false));
+  auto change = exchange.publish(*c, content);
+  ASSERT_TRUE(change.has_value());
+
+  for (Replica* r : {a.get(), b.get()}) {
+    Exchange::receive(*r, *change, content);
+    SCOPED_TRACE(r == a.get() ? "a" : "b");
+    EXPECT_EQ(*read_all(*r, ino), Bytes(10, 'c'));
+    EXPECT_CODE(Code::kNoData, r->get_xattr(ino, "user.x"));
+    expect_sound(*r);
+  }
+}
+
 // Who removed a file and has it open goes on with what he has, also when somebody's change brings the file back.
 TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
   TempDir dir_a, dir_b;
