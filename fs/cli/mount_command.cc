@@ -18,6 +18,7 @@
 #include "fs/cli/registry.h"
 #include "fs/cli/target.h"
 #include "fs/fuse/dead_mount.h"
+#include "fs/fuse/mount_points.h"
 
 namespace coffer::cli {
 namespace {
@@ -84,6 +85,13 @@ Outcome<std::unique_ptr<Mount>> make_mount(OpenDrive& drive, MountOptions option
   return give_up(failure.in("cannot mount on " + where));
 }
 
+// The kernel's affair alone: the daemon that serves the mount need not know.
+Outcome<void> remount(const Target& target, const MountFlags& flags) {
+  TRY(std::string path, resolve_path(target.settings.directory));
+  TRYV(fuse::remount_directory(path, flags.read_only));
+  return {};
+}
+
 // From here on the daemon gets by with what it serves: its state, the store, and what says where that is.
 Outcome<Confinement> confine_daemon(const Target& target, const std::string& state_directory) {
   TRY(StoreNeeds store, store_needs(target.store));
@@ -143,6 +151,10 @@ Outcome<int> run_mount(const Arguments& arguments) {
   MountFlags flags;
   VolumeSettings already_taken;
   TRYV(parse_mount_options(target.settings.mount_options, flags, already_taken));
+  if (flags.remount) {
+    TRYV(remount(target, flags));
+    return 0;
+  }
   TRY(std::string path, check_mount_point(target));
   if (!is_empty_directory(path))
     std::fprintf(stderr, "coffer: note: %s is not empty; what is in it is hidden while the volume is mounted\n",

@@ -8,8 +8,11 @@ namespace {
 
 // For mount(8), fstab, or systemd: nothing for us to do.
 bool is_for_others(const std::string& name) {
-  static const std::set<std::string> kNames = {"rw",    "defaults", "auto",   "noauto",  "user",  "nouser", "users",
-                                               "owner", "group",    "nofail", "_netdev", "async", "comment"};
+  static const std::set<std::string> kNames = {
+      "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "async",
+      "comment",
+      // The kernel says these of a mount, and mount(8) hands them back at a remount.
+      "default_permissions", "user_id", "group_id"};
   return kNames.contains(name) || name.starts_with("x-") || name.starts_with("X-");
 }
 
@@ -52,8 +55,10 @@ Outcome<void> parse_mount_options(std::string_view text, MountFlags& flags, Volu
     std::string value = equals == std::string::npos ? "" : option.substr(equals + 1);
     if (name == "allow_other") {
       flags.allow_other = true;
-    } else if (name == "ro") {
-      flags.read_only = true;
+    } else if (name == "ro" || name == "rw") {
+      flags.read_only = name == "ro";
+    } else if (name == "remount") {
+      flags.remount = true;
     } else if (name == "fsync") {
       if (value != "remote" && value != "local")
         return give_up(Exit::kUsage, "-o fsync=" + value + ": must be local or remote");

@@ -15,13 +15,15 @@ namespace coffer::cli {
 struct MountFlags {
   bool allow_other = false;
   bool read_only = false;
+  bool remount = false;  // make what is mounted read-only, or not
   bool fsync_remote = false;
   std::optional<uint32_t> uid, gid;       // every file shows as theirs
   std::vector<std::string> fuse_options;  // for the kernel side as they are: noatime, nodev, ...
 };
 
 // Parses `text` into `flags` and, for what is also a setting (state_dir, passphrase_file, endpoint, ...), `settings`.
-// What only mount(8), fstab and systemd care about is skipped; what nobody knows is a usage error.
+// Of two that contradict each other the later counts. What only mount(8), fstab and systemd care about is skipped; what
+// nobody knows is a usage error.
 Outcome<void> parse_mount_options(std::string_view text, MountFlags& flags, VolumeSettings& settings);
 
 std::vector<std::string> split_mount_options(std::string_view text);

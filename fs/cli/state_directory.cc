@@ -17,6 +17,7 @@
 #include "crypto/random.h"
 #include "crypto/slot.h"
 #include "fs/cli/config.h"
+#include "fs/cli/mount_table.h"
 
 namespace coffer::cli {
 namespace {
@@ -72,12 +73,18 @@ Holder read_holder(const Fd& lock) {
   return {all.substr(0, line), place};
 }
 
+// umount(8) returns before the process that served the mount has heard of it.
+bool is_mounted(const std::string& place) {
+  auto mounts = read_mounts();
+  return !mounts || std::ranges::any_of(*mounts, [&](const MountEntry& m) { return m.mount_point == place; });
+}
+
 Outcome<void> take_lock(const Fd& lock) {
   for (int waited = 0;; ++waited) {
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return {};
     if (errno != EWOULDBLOCK) return give_up(Failure(errno_error("flock", errno)));
     Holder holder = read_holder(lock);
-    bool finishing = holder.mount_point.empty();
+    bool finishing = holder.mount_point.empty() || !is_mounted(holder.mount_point);
     if (finishing && waited < kFinishingWaitSeconds * 10) {
       timespec pause{0, 100'000'000};
       ::nanosleep(&pause, nullptr);

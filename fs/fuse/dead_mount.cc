@@ -8,17 +8,11 @@
 
 namespace coffer {
 
-namespace {
-
-constexpr const char* kType = "fuse.coffer";
-
-}  // namespace
-
 bool is_dead_mount(const std::string& directory) {
   auto path = fuse::canonical(directory);
   if (!path) return false;
   auto mount = fuse::mount_point_at(*path);
-  if (!mount || !*mount || (*mount)->type != kType) return false;
+  if (!mount || !*mount || (*mount)->type != fuse::kMountType) return false;
   // Not stat: the kernel may still answer that from its cache.
   struct statfs space;
   return ::statfs(path->c_str(), &space) != 0 && errno == ENOTCONN;

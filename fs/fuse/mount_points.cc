@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,25 @@ Result<std::string> canonical(const std::string& directory) {
   if (!named) return out;
   if (out.back() != '/') out.push_back('/');
   return out + last;
+}
+
+Result<void> remount_directory(const std::string& directory, bool read_only) {
+  TRY(auto mount, mount_point_at(directory));
+  if (!mount || mount->type != kMountType) return fail(Code::kNotFound, "no volume is mounted on " + directory);
+  struct statvfs now;
+  if (::statvfs(directory.c_str(), &now) != 0) return fail(errno_error(directory, errno));
+  unsigned long flags = MS_REMOUNT;
+  if (read_only) flags |= MS_RDONLY;
+  constexpr std::pair<unsigned long, unsigned long> kKept[] = {
+      {ST_NOSUID, MS_NOSUID},           {ST_NODEV, MS_NODEV},     {ST_NOEXEC, MS_NOEXEC},
+      {ST_SYNCHRONOUS, MS_SYNCHRONOUS}, {ST_NOATIME, MS_NOATIME}, {ST_NODIRATIME, MS_NODIRATIME},
+      {ST_RELATIME, MS_RELATIME},
+  };
+  for (auto [seen, flag] : kKept)
+    if ((now.f_flag & seen) != 0) flags |= flag;
+  if (::mount(nullptr, directory.c_str(), nullptr, flags, nullptr) != 0)
+    return fail(errno_error("remount of " + directory, errno));
+  return {};
 }
 
 Result<void> unmount_directory(const std::string& directory, bool lazy, bool abort) {

@@ -10,9 +10,11 @@
 
 namespace coffer::fuse {
 
+inline constexpr std::string_view kMountType = "fuse.coffer";
+
 struct MountPoint {
   std::string directory;
-  std::string type;    // "fuse.coffer"
+  std::string type;    // kMountType, or another
   std::string device;  // "0:45"
 };
 
@@ -24,6 +26,10 @@ Result<std::optional<MountPoint>> mount_point_at(const std::string& directory);
 
 // Absolute and without symbolic links; the last component is not looked into, so it may be a mount that does not answer.
 Result<std::string> canonical(const std::string& directory);
+
+// Makes the mount there read-only, or writable; its other flags stay. kNotFound: nothing of coffer is mounted there;
+// kBusy: somebody has a file open for writing; kDenied: only root may.
+Result<void> remount_directory(const std::string& directory, bool read_only);
 
 // umount(2) or, without the right to it, fusermount3. kBusy: in use, and not `lazy`; kNotFound: nothing is mounted there;
 // kDenied. `abort` (as root, with lazy): ends the connection too, for whoever still has files open.

@@ -30,6 +30,18 @@ TEST(MountOptions, EachGoesWhereItBelongs) {
   EXPECT_EQ(settings.upload_limit, 1u << 20);
 }
 
+// mount(8) puts what was asked for behind what fstab and the table of mounts say.
+TEST(MountOptions, OfTwoThatContradictEachOtherTheLaterCounts) {
+  MountFlags flags;
+  VolumeSettings settings;
+  auto parsed = parse_mount_options("rw,nosuid,user_id=0,group_id=0,default_permissions,remount,ro", flags, settings);
+  ASSERT_TRUE(parsed) << parsed.error().what;
+  EXPECT_TRUE(flags.remount);
+  EXPECT_TRUE(flags.read_only);
+  ASSERT_TRUE(parse_mount_options("ro,rw", flags, settings));
+  EXPECT_FALSE(flags.read_only);
+}
+
 TEST(MountOptions, NonsenseIsAUsageError) {
   for (const char* text : {"no_such", "uid=x", "uid=", "fsync=sometimes", "store=/x", "upload_limit=fast"}) {
     MountFlags flags;

@@ -5,6 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <future>
+
 #include "crypto/random.h"
 #include "tests/cli/temporary.h"
 
@@ -40,13 +43,26 @@ TEST(StateDirectory, IsForOneProcessAtATimeAndSaysWho) {
   auto id = random_id<VolumeId>();
   auto first = VolumeDirectory::open(dir.path(), id);
   ASSERT_TRUE(first);
-  first->announce("/mnt/x");
+  first->announce("/proc");
   auto second = VolumeDirectory::open(dir.path(), id);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().exit, Exit::kBusy);
-  EXPECT_NE(second.error().what.find("already mounted by pid " + std::to_string(::getpid()) + " on /mnt/x"),
+  EXPECT_NE(second.error().what.find("already mounted by pid " + std::to_string(::getpid()) + " on /proc"),
             std::string::npos)
       << second.error().what;
+}
+
+// After umount(8) the process that served the mount lives on for a moment.
+TEST(StateDirectory, WhoSaysThatHeHasItMountedWhereNothingIsMountedIsWaitedFor) {
+  TemporaryDirectory dir;
+  auto id = random_id<VolumeId>();
+  auto first = VolumeDirectory::open(dir.path(), id);
+  ASSERT_TRUE(first);
+  first->announce(dir.path());
+  auto second = std::async(std::launch::async, [&] { return VolumeDirectory::open(dir.path(), id).has_value(); });
+  EXPECT_EQ(second.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);  // or it has given up
+  { auto gone = std::move(*first); }
+  EXPECT_TRUE(second.get());
 }
 
 TEST(StateDirectory, ANewerLayoutIsRefusedAndLeftAlone) {

@@ -38,6 +38,15 @@ write_synced "$work/m/b"
 umount "$work/m" # as at an orderly shutdown
 mount -T "$work/fstab" "$work/m"
 same "$work/m/b"
+mount -T "$work/fstab" -o remount,ro "$work/m"
+grep -q " $work/m fuse.coffer ro,nosuid,nodev," /proc/mounts || fail "remounted as $(grep " $work/m " /proc/mounts)"
+if touch "$work/m/a"; then fail "written to what is mounted read-only"; fi
+same "$work/m/a"
+mount -o remount,rw "$work/m"  # here mount(8) gives what /proc/mounts says for options
+write_synced "$work/m/b"
+exec 9>>"$work/m/b"
+expect 5 mount -o remount,ro "$work/m"
+exec 9>&-
 "$coffer" unmount --now "$work/m"
 
 mkdir -p "$XDG_CONFIG_HOME/coffer"
