@@ -41,6 +41,7 @@ Result<void> set_access_acl(FileSystem& fs, Ino ino, BytesView value) {
   }
   model::SetAttributes change;
   change.mode = (inode.mode & ~0777u) | acl.mode();
+  if (request_kills_privileges()) *change.mode &= ~uint32_t{S_ISGID};
   TRYV(fs.replica.set_attributes(ino, change));
   return {};
 }

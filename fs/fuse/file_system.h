@@ -30,6 +30,7 @@ struct FileSystem {
   bool acls = false;       // it leaves ACLs and the umask to us
   bool no_open = false;    // it can do without open and release
   bool no_opendir = false;
+  bool extended_setxattr = false;  // its requests say more than libfuse knows of
   KernelCaches* kernel = nullptr;  // of the session that serves us
 
   const std::shared_ptr<Nodes> shared_nodes = std::make_shared<Nodes>();  // the invalidator may outlive us by a call

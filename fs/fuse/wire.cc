@@ -7,12 +7,15 @@
 #include <cstddef>
 #include <cstring>
 
+#include "fs/fuse/file_system.h"
+
 namespace coffer::fuse {
 
 namespace {
 
 thread_local bool kills_privileges = false;
-thread_local uint64_t init_request = 0;  // its unique number, when the kernel offers what we want
+thread_local uint64_t init_request = 0;  // its unique number, when the kernel offers some of what we want
+thread_local uint32_t wanted = 0;        // and what that is
 
 void look_at(const uint8_t* message, size_t size) {
   kills_privileges = false;
@@ -39,7 +42,8 @@ void look_at(const uint8_t* message, size_t size) {
     case FUSE_INIT: {
       fuse_init_in in{};
       std::memcpy(&in, body, body_size < sizeof in ? body_size : sizeof in);
-      if ((in.flags & FUSE_HANDLE_KILLPRIV_V2) != 0) init_request = header.unique;
+      wanted = in.flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
+      if (wanted != 0) init_request = header.unique;
       return;
     }
     default:
@@ -47,7 +51,23 @@ void look_at(const uint8_t* message, size_t size) {
   }
 }
 
-void amend_init_reply(iovec* iov, int count) {
+// Takes out what FUSE_SETXATTR_EXT put in, as libfuse expects it. The new size.
+size_t shorten_setxattr(uint8_t* message, size_t size) {
+  fuse_in_header header;
+  fuse_setxattr_in in;
+  if (size < sizeof header + sizeof in) return size;
+  std::memcpy(&header, message, sizeof header);
+  if (header.opcode != FUSE_SETXATTR) return size;
+  std::memcpy(&in, message + sizeof header, sizeof in);
+  kills_privileges = (in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
+  constexpr size_t kFrom = sizeof header + sizeof in, kTo = sizeof header + FUSE_COMPAT_SETXATTR_IN_SIZE;
+  std::memmove(message + kTo, message + kFrom, size - kFrom);
+  header.len -= kFrom - kTo;
+  std::memcpy(message, &header, sizeof header);
+  return size - (kFrom - kTo);
+}
+
+void amend_init_reply(FileSystem& fs, iovec* iov, int count) {
   constexpr size_t kFlagsEnd = offsetof(fuse_init_out, flags) + sizeof(fuse_init_out::flags);
   fuse_out_header header;
   if (count < 2 || iov[0].iov_len < sizeof header || iov[1].iov_len < kFlagsEnd) return;
@@ -57,19 +77,23 @@ void amend_init_reply(iovec* iov, int count) {
   auto* flags = static_cast<uint8_t*>(iov[1].iov_base) + offsetof(fuse_init_out, flags);
   uint32_t value;
   std::memcpy(&value, flags, sizeof value);
-  value |= FUSE_HANDLE_KILLPRIV_V2;
+  value |= wanted;
+  fs.extended_setxattr = (wanted & FUSE_SETXATTR_EXT) != 0;
   std::memcpy(flags, &value, sizeof value);
 }
 
-ssize_t read_message(int fd, void* buffer, size_t size, void*) {
+ssize_t read_message(int fd, void* buffer, size_t size, void* user_data) {
   ssize_t n = ::read(fd, buffer, size);
-  if (n > 0) look_at(static_cast<const uint8_t*>(buffer), static_cast<size_t>(n));
-  return n;
+  if (n <= 0) return n;
+  auto* message = static_cast<uint8_t*>(buffer);
+  look_at(message, static_cast<size_t>(n));
+  if (!static_cast<FileSystem*>(user_data)->extended_setxattr) return n;
+  return static_cast<ssize_t>(shorten_setxattr(message, static_cast<size_t>(n)));
 }
 
-ssize_t write_message(int fd, iovec* iov, int count, void*) {
+ssize_t write_message(int fd, iovec* iov, int count, void* user_data) {
   if (init_request != 0) [[unlikely]]
-    amend_init_reply(iov, count);
+    amend_init_reply(*static_cast<FileSystem*>(user_data), iov, count);
   return ::writev(fd, iov, count);
 }
 

@@ -3,6 +3,9 @@
 // FUSE_HANDLE_KILLPRIV_V2: without it the kernel asks for security.capability before every single write(2); with it,
 // once for each time that it learns a file's attributes. In return we clear set-user-id and set-group-id ourselves: on
 // writes and truncates whose request says so, and on every change of owner.
+//
+// FUSE_SETXATTR_EXT: an ACL set by somebody outside of the file's group clears set-group-id, and only the kernel knows who
+// he is.
 #pragma once
 
 #define FUSE_USE_VERSION 314
@@ -11,10 +14,10 @@
 namespace coffer::fuse {
 
 // The request that this thread read last asks to clear set-user-id and set-group-id (a write or truncate by somebody
-// without CAP_FSETID). Valid in the handler that libfuse calls for it.
+// without CAP_FSETID), or set-group-id (an ACL). Valid in the handler that libfuse calls for it.
 bool request_kills_privileges();
 
-// For fuse_session_custom_io(): plain reads and writes that do the above.
+// For fuse_session_custom_io() of a session whose user data is its FileSystem: plain reads and writes that do the above.
 const fuse_custom_io& wire_io();
 
 }  // namespace coffer::fuse

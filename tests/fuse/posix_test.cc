@@ -554,6 +554,27 @@ TEST_F(Posix, AccessControlLists) {
   EXPECT_TRUE(may_read(path("d/f"), 1000));
 }
 
+TEST_F(Posix, AnAclByOthersThanTheGroupTakesSetGroupIdAway) {
+  constexpr uint32_t kNone = 0xffffffff;
+  Bytes list = acl({{1, 7, kNone}, {2, 7, 1002}, {4, 7, kNone}, {16, 7, kNone}, {32, 7, kNone}});
+  ASSERT_EQ(::mkdir(path("d").c_str(), 0777), 0);
+  write_text(path("f"), "x");
+  for (const char* name : {"d", "f"}) {
+    const std::string where = path(name);
+    for (const char* kind : {"system.posix_acl_access", "system.posix_acl_default"}) {
+      if (std::string_view(name) == "f" && std::string_view(kind) == "system.posix_acl_default") continue;
+      auto set = [&] { return ::setxattr(where.c_str(), kind, list.data(), list.size(), 0); };
+      ASSERT_EQ(::chown(where.c_str(), 1000, 1001), 0);
+      ASSERT_EQ(::chmod(where.c_str(), 02777), 0);
+      EXPECT_EQ(set(), 0) << strerror(errno);
+      EXPECT_EQ(stat(name).st_mode & 07777, 02777u) << "by root";
+      EXPECT_EQ(as_user(1000, [&] { return set() == 0 ? 0 : errno; }), 0);
+      bool access = std::string_view(kind) == "system.posix_acl_access";
+      EXPECT_EQ(stat(name).st_mode & 07777, access ? 0777u : 02777u) << name << " " << kind;
+    }
+  }
+}
+
 TEST_F(Posix, ExtendedAttributes) {
   write_text(path("f"), "x");
   std::string f = path("f");
