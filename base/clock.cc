@@ -13,7 +13,9 @@ int64_t read_clock(clockid_t id) {
 
 class SystemClock : public Clock {
  public:
-  WallTime wall() const override { return {read_clock(CLOCK_REALTIME)}; }
+  // The kernel's clock for the times of files, some of which it sets itself: by a finer one a file that the kernel stamps
+  // would seem older than what was made before it.
+  WallTime wall() const override { return {read_clock(CLOCK_REALTIME_COARSE)}; }
   Nanos monotonic() const override { return Nanos(read_clock(CLOCK_MONOTONIC)); }
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/clock.h"
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/posix_acl.h"
 #include "fs/fuse/wire.h"
@@ -64,14 +65,13 @@ Result<model::SetAttributes> requested(FileSystem& fs, Ino ino, const struct sta
     if (!inode.is_directory() && without_privileges(mode) != mode) change.mode = without_privileges(mode);
   }
   if (!times) return change;
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
+  const WallTime now = Clock::system().wall();
   if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0)
-    change.atime = to_wall_time(now);
+    change.atime = now;
   else if ((which & FUSE_SET_ATTR_ATIME) != 0)
     change.atime = to_wall_time(wanted.st_atim);
   if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0)
-    change.mtime = to_wall_time(now);
+    change.mtime = now;
   else if ((which & FUSE_SET_ATTR_MTIME) != 0)
     change.mtime = to_wall_time(wanted.st_mtim);
   if ((which & FUSE_SET_ATTR_CTIME) != 0) change.ctime = to_wall_time(wanted.st_ctim);

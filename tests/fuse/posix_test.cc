@@ -411,6 +411,23 @@ TEST_F(Posix, WritingMovesTimesAndTheyLast) {
   EXPECT_EQ(read_text(path("f")), "z");
 }
 
+// Some times are the kernel's, some are ours; make(1) compares them.
+TEST_F(Posix, WhatIsWrittenLaterIsNotOlder) {
+  Fd later = open("later", O_CREAT | O_RDWR);
+  for (int i = 0; i < 50; ++i) {
+    const std::string earlier = "earlier" + std::to_string(i);
+    ASSERT_EQ(::mkdir(path(earlier).c_str(), 0755), 0);
+    ASSERT_EQ(::pwrite(later.get(), "x", 1, i), 1);
+    timespec made = stat(earlier).st_mtim, written = stat("later").st_mtim;
+    EXPECT_GE(std::pair(written.tv_sec, written.tv_nsec), std::pair(made.tv_sec, made.tv_nsec));
+    timespec touched[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path(earlier).c_str(), touched, 0), 0);
+    ASSERT_EQ(::pwrite(later.get(), "x", 1, i), 1);
+    made = stat(earlier).st_mtim, written = stat("later").st_mtim;
+    EXPECT_GE(std::pair(written.tv_sec, written.tv_nsec), std::pair(made.tv_sec, made.tv_nsec));
+  }
+}
+
 TEST_F(Posix, DirectoriesFollowTheirNames) {
   ASSERT_EQ(::mkdir(path("d").c_str(), 0755), 0);
   timespec old[2] = {{1000, 0}, {1000, 0}};

@@ -244,7 +244,7 @@ long syscall(long number, ...) {
 // --- time
 
 int clock_gettime(clockid_t clock, timespec* out) {
-  if (!scheduler() || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+  if (!scheduler() || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE && clock != CLOCK_MONOTONIC))
     return static_cast<int>(raw(SYS_clock_gettime, clock, word(out)));
   out->tv_sec = scheduler()->now().count() / 1'000'000'000;
   out->tv_nsec = scheduler()->now().count() % 1'000'000'000;
