@@ -127,6 +127,7 @@ class PackStore {
   Result<std::vector<ObjectId>> local_packs() const;
   // Those of them that finish() has not completed.
   std::vector<ObjectId> unfinished_packs() const;
+  bool is_unfinished(const ObjectId& pack) const;
   // Bytes of frames in packs that no rotate() has returned yet.
   uint64_t unrotated_bytes() const;
   // Disk blocks of all pack files, in bytes. Asks the file system about those that changed since the last call.

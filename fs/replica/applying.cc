@@ -181,7 +181,8 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
         return old && *old == put.value;
       });
     }
-    commit(puts);
+    const Lsn lsn = commit(puts);
+    take_places(places, lsn);
     generations = gens;
     frozen_files = 0;
     touched.emplace(std::move(open));

@@ -120,6 +120,9 @@ struct Replica::Impl {
   // --- replica.cc
   Result<void> recover();
   Result<void> restore_recent_frames();
+  // News says where these packs are. Of one that is here in part, kept for a record that was not applied before the last run
+  // ended, recover() could not know that it is not unsent.
+  void take_places(std::span<const std::pair<ObjectId, PackPlace>> places, Lsn lsn);
   Result<std::set<ObjectId>> packs_placed_in_journal() const;
   Result<std::vector<Row>> rows_with_prefix(std::string_view prefix) const;
   void start_workers();

@@ -177,6 +177,22 @@ Result<void> Replica::Impl::recover() {
   return {};
 }
 
+void Replica::Impl::take_places(std::span<const std::pair<ObjectId, PackPlace>> places, Lsn lsn) {
+  std::vector<ObjectId> taken;
+  {
+    MutexLock lock(unsent_mutex);
+    for (const auto& [id, place] : places)
+      if (unsent.contains(id)) taken.push_back(id);
+  }
+  // What is unfinished has frames that nobody else has, even if a copy of this machine published a pack of that name.
+  std::erase_if(taken, [this](const ObjectId& id) { return packs->is_unfinished(id); });
+  MutexLock lock(unsent_mutex);
+  for (const ObjectId& id : taken) {
+    unsent.erase(id);
+    placed[id] = lsn;
+  }
+}
+
 void Replica::Impl::start_workers() {
   committer = start_thread("coffer-commit", [this](std::stop_token stop) { commit_loop(stop); });
   sealer = start_thread("coffer-seal", [this](std::stop_token stop) { seal_loop(stop); });

@@ -644,6 +644,40 @@ TEST(Replica, AFewBytesAreDurableByOneFdatasync) {
   EXPECT_EQ(sync_written(1 << 20, 4096), (std::pair<uint64_t, uint64_t>(1, 0)));
 }
 
+// The last run ended between keeping frames of news and applying it.
+TEST(Replica, WhatWasKeptOfAPackBeforeItsRecordIsNotUnsent) {
+  TempDir dir_a, dir_b;
+  TestVolume volume;
+  TAKE(auto a, volume.open(dir_a.path(), "a"));
+  TAKE(auto b, volume.open(dir_b.path(), "b"));
+  ASSERT_OK(a->make_root());
+  Exchange exchange;
+  Packs none, packs;
+  auto root = exchange.publish(*a, none);
+  ASSERT_TRUE(root.has_value());
+  Exchange::receive(*b, *root, none);
+  std::mt19937_64 rng(3);
+  const Ino ino = make_file(*a, kRootIno, "f");
+  const Bytes content = random_content(rng, 200'000);
+  ASSERT_OK(a->write(ino, 0, content, false));
+  auto record = exchange.publish(*a, packs);
+  ASSERT_TRUE(record.has_value());
+  ASSERT_EQ(packs.size(), 1u);
+  ASSERT_OK(b->packs().store_range(packs[0].first, 0, BytesView(packs[0].second).first(kFetchGrid * 2)));
+  ASSERT_OK(b->close());
+  b.reset();
+  TAKE(b, volume.open(dir_b.path(), "b"));
+  Exchange::receive(*b, *record, packs, false);
+  EXPECT_EQ(b->counters().pending_bytes, 0u);
+  // What is sealed anew, or copied, names its frames; the pack is the other's, and in the store.
+  const Ino copy = make_file(*b, kRootIno, "copy");
+  ASSERT_OK(b->copy_range(ino, 0, copy, 0, 50'000, false));
+  auto frozen = b->freeze();
+  ASSERT_OK(frozen);
+  ASSERT_TRUE(frozen->has_value());
+  EXPECT_TRUE((*frozen)->packs.empty());
+}
+
 TEST(Replica, CountsTheFilesThatNoRecordHas) {
   TempDir dir;
   TestVolume volume;
