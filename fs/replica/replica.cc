@@ -160,19 +160,22 @@ Result<void> Replica::Impl::recover() {
     TRYV(commit(tx));
   }
 
-  // A local pack whose place in the store is not known is unsent.
+  // A local pack whose place in the store is not known is unsent. So is one that was never finished here: the store has what
+  // another copy of this state directory made of it.
   TRY(auto local, packs->local_packs());
+  const std::vector<ObjectId> unfinished = packs->unfinished_packs();
+  const std::set<ObjectId> open(unfinished.begin(), unfinished.end());
   std::map<ObjectId, uint64_t> found;
+  std::set<ObjectId> shared;
   for (const ObjectId& id : local) {
     TRY(auto place, table->get(place_key(id)));
-    if (place) continue;
+    if (place && !open.contains(id)) continue;
     TRY(uint64_t size, packs->size(id));
     found[id] = size;
+    if (open.contains(id) && (place || size < kPackTarget)) shared.insert(id);
   }
-  const std::vector<ObjectId> unfinished = packs->unfinished_packs();
   MutexLock unsent_lock(unsent_mutex);
-  for (const ObjectId& id : unfinished)
-    if (auto it = found.find(id); it != found.end() && it->second < kPackTarget) left_open.insert(id);
+  left_open = std::move(shared);
   unsent = std::move(found);
   return {};
 }
