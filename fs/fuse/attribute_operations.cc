@@ -82,14 +82,15 @@ bool says_anything(const model::SetAttributes& c) { return c.mode || c.uid || c.
 
 }  // namespace
 
-Result<void> kill_privileges(FileSystem& fs, Ino ino) {
+Result<bool> kill_privileges(FileSystem& fs, Ino ino, std::optional<gid_t> group) {
   TRY(model::Inode inode, fs.replica.attributes(ino));
   uint32_t mode = without_privileges(inode.mode);
-  if (mode == inode.mode) return {};
+  if (group && *group != inode.gid) mode &= ~uint32_t{S_ISGID};
+  if (mode == inode.mode) return false;
   model::SetAttributes change;
   change.mode = mode;
   TRYV(fs.replica.set_attributes(ino, change));
-  return {};
+  return true;
 }
 
 Result<AttributesReply> getattr(FileSystem& fs, fuse_req_t, fuse_ino_t id, fuse_file_info*) {

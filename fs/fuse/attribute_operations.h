@@ -1,6 +1,8 @@
 // Operations on attributes, extended attributes, and the file system as a whole.
 #pragma once
 
+#include <optional>
+
 #include "fs/fuse/reply.h"
 
 namespace coffer::fuse {
@@ -17,7 +19,7 @@ Result<Done> setxattr(FileSystem&, fuse_req_t, fuse_ino_t id, const char* name, 
 Result<Done> removexattr(FileSystem&, fuse_req_t, fuse_ino_t id, const char* name);
 
 // Clears set-user-id, and set-group-id of what the group may execute, if they are set: as a write, a truncate or a change
-// of owner must.
-Result<void> kill_privileges(FileSystem& fs, Ino ino);
+// of owner must. With `group`, the caller's, set-group-id of a file of another group as well. True: something was cleared.
+Result<bool> kill_privileges(FileSystem& fs, Ino ino, std::optional<gid_t> group = {});
 
 }  // namespace coffer::fuse
