@@ -179,7 +179,7 @@ json MountedDrive::status() {
     MutexLock lock(mutex_);
     phase = phase_;
     own = own_problem_;
-    if (replica.missing_reserve == 0)
+    if (!replica.disk_full)
       disk_full_.reset();
     else if (!disk_full_)
       disk_full_ = Clock::system().wall();

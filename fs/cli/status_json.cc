@@ -150,7 +150,7 @@ json counters_json(const ReplicaCounters& c) {
 json cache_json(const ReplicaCounters& c) {
   return {{"bytes", c.disk_bytes},
           {"limit", c.cache_limit > 0 ? json(c.cache_limit) : json(nullptr)},
-          {"disk_full", c.missing_reserve > 0}};
+          {"disk_full", c.disk_full}};
 }
 
 json counters_json(const std::vector<UpcallCount>& counts) {

@@ -77,13 +77,7 @@ void LocalSpace::admit_fetched(uint64_t bytes) {
 void LocalSpace::tidy() {
   MutexLock lock(mutex_);
   keep_limits(0);
-  if (limits_.reserve == 0) return;
-  const int64_t free = room() + static_cast<int64_t>(reserve_.missing());
-  if (free < static_cast<int64_t>(margin() / 2)) {
-    if (reserve_.give_up()) log_line(LogLevel::kWarning, "the disk with the state directory is full");
-  } else {
-    restore_reserve();
-  }
+  if (limits_.reserve > 0) restore_reserve();
 }
 
 void LocalSpace::restore_reserve() {
@@ -98,12 +92,14 @@ void LocalSpace::more_may_go(uint64_t bytes) { may_go_since_ += bytes; }
 bool LocalSpace::give_up_reserve() {
   MutexLock lock(mutex_);
   credit_ = 0;
-  return reserve_.give_up();
+  if (!reserve_.give_up()) return room() + static_cast<int64_t>(reserve_.missing()) > 0;
+  log_line(LogLevel::kWarning, "the disk with the state directory is full");
+  return true;
 }
 
-uint64_t LocalSpace::missing_reserve() {
+bool LocalSpace::full() {
   MutexLock lock(mutex_);
-  return reserve_.missing();
+  return limits_.reserve > 0 && (reserve_.missing() > 0 || room() < static_cast<int64_t>(margin() / 2));
 }
 
 uint64_t LocalSpace::margin() const { return std::min(kMostMargin, limits_.reserve / 2); }

@@ -50,15 +50,18 @@ class LocalSpace {
   // Before so many fetched bytes are kept: evicts others instead of growing beyond the limits. They may go again, so
   // they are never refused.
   void admit_fetched(uint64_t bytes);
-  // From time to time: keeps to the limits, gives up the reserve or takes it again.
+  // From time to time: keeps to the limits, takes the reserve again. (It is given up for what needs it only: whatever is free
+  // goes to whoever is first.)
   void tidy();
   // So many bytes more may be evicted than when it was last tried.
   void more_may_go(uint64_t bytes);
-  // Something has met a full disk: whether trying again makes sense, since the reserve is given up now.
+  // Something has met a full disk: whether trying again makes sense, since the reserve is given up now, or was for somebody
+  // else who met it at the same time.
   bool give_up_reserve();
 
   const SpaceLimits& limits() const { return limits_; }
-  uint64_t missing_reserve();
+  // Hardly anything is left but the reserve, or a part of that is missing.
+  bool full();
 
  private:
   LocalSpace(std::string directory, PackStore& packs, const SpaceLimits& limits, Backend backend)

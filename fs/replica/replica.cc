@@ -464,7 +464,7 @@ ReplicaCounters Replica::counters() {
   c.pack_syncs = impl_->packs->syncs();
   c.disk_bytes = impl_->packs->disk_bytes();
   c.cache_limit = impl_->space->limits().cache;
-  c.missing_reserve = impl_->space->missing_reserve();
+  c.disk_full = impl_->space->full();
   return c;
 }
 

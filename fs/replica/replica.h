@@ -82,9 +82,9 @@ struct ReplicaCounters {
   uint64_t pending_bytes = 0;  // of packs that no store has yet, and unsealed data
   uint64_t dirty_bytes = 0;    // in memory, not sealed yet
   uint64_t journal_syncs = 0, pack_syncs = 0;
-  uint64_t disk_bytes = 0;       // of packs: cached, and waiting for the store
-  uint64_t cache_limit = 0;      // 0: none
-  uint64_t missing_reserve = 0;  // not 0: the disk is full, or was
+  uint64_t disk_bytes = 0;   // of packs: cached, and waiting for the store
+  uint64_t cache_limit = 0;  // 0: none
+  bool disk_full = false;
 };
 
 // Thread-safe, all of it; but freeze(), publish() and apply() are called one at a time (the synchronizer takes turns), since

@@ -39,7 +39,7 @@ TEST(StatusJson, TellsWhatTheCacheTakesAndMayTake) {
   EXPECT_TRUE(without["cache"]["limit"].is_null());
   EXPECT_NE(status_text(without).find("3.0 MiB on this disk, without a limit"), std::string::npos);
   counters.cache_limit = 64 << 20;
-  counters.missing_reserve = 1;
+  counters.disk_full = true;
   json with = {{"cache", cache_json(counters)}};
   EXPECT_EQ(with["cache"]["disk_full"], true);
   EXPECT_NE(status_text(with).find("3.0 MiB on this disk, limited to 64.0 MiB"), std::string::npos)

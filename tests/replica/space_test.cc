@@ -273,7 +273,7 @@ class FullDiskTest : public ::testing::Test {
 TEST_F(FullDiskTest, WritersAreToldAndTheRestGoesOn) {
   open();
   ASSERT_OK(replica_->make_root());
-  ASSERT_TRUE(eventually([&] { return replica_->counters().missing_reserve == 0; }));
+  ASSERT_TRUE(eventually([&] { return !replica_->counters().disk_full; }));
   // Until there is no room. What was taken is kept.
   std::vector<Bytes> contents;
   Result<void> outcome;
@@ -311,7 +311,7 @@ TEST_F(FullDiskTest, WritersAreToldAndTheRestGoesOn) {
            replica_->lookup(kRootIno, "again").has_value();
   }));
   std::filesystem::remove(dir_.path() + "/filler");
-  EXPECT_TRUE(eventually([&] { return replica_->counters().missing_reserve == 0; }));
+  EXPECT_TRUE(eventually([&] { return !replica_->counters().disk_full; }));
   TAKE(model::Node again, replica_->lookup(kRootIno, "again"));
   ASSERT_OK(write(*replica_, again.ino, noise(kMiB, 1000)));
   ASSERT_OK(replica_->sync_all(true));
