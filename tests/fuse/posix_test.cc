@@ -708,6 +708,14 @@ TEST_F(Posix, FreeSpace) {
   EXPECT_EQ(space.f_namemax, 255u);
 }
 
+TEST_F(Posix, SyncfsHandsOverWhatIsWritten) {
+  Fd fd = open("f", O_CREAT | O_RDWR);
+  ASSERT_EQ(::write(fd.get(), "x", 1), 1);
+  EXPECT_EQ(m_.calls("write"), 0u);  // it stays in the kernel
+  ASSERT_EQ(::syncfs(fd.get()), 0);
+  EXPECT_TRUE(eventually([&] { return m_.calls("write") == 1; }));
+}
+
 TEST_F(Posix, Locks) {
   write_text(path("f"), "x");
   Fd a = open("f", O_RDWR), b = open("f", O_RDWR);
