@@ -29,7 +29,7 @@ int64_t shift() {
 
 extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
   int result = static_cast<int>(syscall(SYS_clock_gettime, clock, now));
-  if (result == 0 && clock == CLOCK_REALTIME) now->tv_sec += shift();
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += shift();
   return result;
 }
 
