@@ -12,12 +12,11 @@ namespace {
 
 constexpr char kWaits[] =
     "Devices that have seen it go on. A new one comes no further in this log, nor in what refers to it. Restore the "
-    "object "
-    "from an earlier copy of the store. `coffer check --rebuild` brings back what packs and the other records hold.";
+    "object from an earlier copy of the store. `coffer check --rebuild` brings back what packs and the other records "
+    "hold.";
 constexpr char kBelow[] =
     "A checkpoint includes it, so no device needs it to join. What it carries of files' contents is listed here, and "
-    "can "
-    "only be had from the object, or from a device that has read the file.";
+    "can only be had from the object, or from a device that has read the file.";
 
 }  // namespace
 
@@ -136,23 +135,19 @@ Result<void> LogCheck::apply(Log& log) {
   TailBatch batch(tails_);
   TRYV(batch.add(next.opened));
   auto author = batch.find(next.opened.log);
-  OrderedRecord ordered{next.opened.record.stamp,
-                        next.opened.log,
-                        next.opened.number,
-                        {next.opened.hash, author ? author->name : std::string(), next.opened.record.when},
-                        next.opened.record.changes};
+  const OrderedRecord record = ordered(next.opened, next.opened.record.changes, author);
   auto places = places_of(next.opened, key);
-  if (!ordered.changes.empty()) {
+  if (!record.changes.empty()) {
     const uint64_t stable = scratch_.stable();
-    TRY(bool knows_all, batch.knows_all(ordered.log, stable));
-    late_ = late_ || ordered.stamp <= stable || !knows_all;
+    TRY(bool knows_all, batch.knows_all(record.log, stable));
+    late_ = late_ || record.stamp <= stable || !knows_all;
   }
   Result<void> done;
-  if (late_ || (ordered.changes.empty() && places.empty())) {
+  if (late_ || (record.changes.empty() && places.empty())) {
     TRYV(scratch_.packs_uploaded(places));
     done = scratch_.put_rows(batch.rows(), false);
   } else {
-    auto applied = scratch_.apply(std::span(&ordered, 1), places, batch.rows());
+    auto applied = scratch_.apply(std::span(&record, 1), places, batch.rows());
     if (!applied) done = fail(applied.error());
   }
   if (done) {
@@ -174,27 +169,12 @@ Result<void> LogCheck::apply(Log& log) {
 
 // The state is made anew from all records that hold, in their order, as a device does that meets a late one.
 Result<void> LogCheck::replay() {
-  struct Place {
-    uint64_t stamp = 0;
-    LogId log;
-    uint64_t number = 0;
-    Hash hash;
-  };
-  std::vector<Place> order;
-  TRY(auto marks, scratch_.rows_with_prefix(LogTails::kMarkPrefix));
-  for (const Row& row : marks) {
-    auto place = LogTails::parse_mark_key(row.key);
-    if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
-    TRY(RecordMark mark, LogTails::decode_mark(row.value));
-    order.push_back({mark.stamp, place->first, place->second, mark.hash});
-  }
-  std::sort(order.begin(), order.end(),
-            [](const Place& a, const Place& b) { return std::tie(a.stamp, a.log) < std::tie(b.stamp, b.log); });
+  TRY(std::vector<RecordPlace> order, applied_places(scratch_));
+  std::sort(order.begin(), order.end());
   size_t at = 0;
   auto next = [&]() -> Result<std::optional<OrderedRecord>> {
     while (at < order.size()) {
-      const Place& place = order[at++];
-      TRY(auto record, read_again(place.log, place.number, place.hash));
+      TRY(auto record, read_again(order[at++]));
       if (record && !record->changes.empty()) return record;
     }
     return std::optional<OrderedRecord>();
@@ -211,19 +191,16 @@ Result<void> LogCheck::replay() {
   return {};
 }
 
-Result<std::optional<OrderedRecord>> LogCheck::read_again(const LogId& id, uint64_t number, const Hash& hash) {
-  for (const auto& [name, size] : logs_[id].listed[number]) {
+Result<std::optional<OrderedRecord>> LogCheck::read_again(const RecordPlace& place) {
+  for (const auto& [name, size] : logs_[place.log].listed[place.number]) {
     if (!good_.contains(name.key())) continue;
     TRY(std::optional<Bytes> object, c_.get(name.key(), kRecordMax, [](const Error&) {}));
-    auto opened = object ? open_record(*object, c_.volume, id, number, c_.keys())
+    auto opened = object ? open_record(*object, c_.volume, place.log, place.number, c_.keys())
                          : Result<OpenedRecord>(fail(Code::kNotFound, ""));
-    if (!opened || opened->hash != hash) continue;
-    auto tail = tails_.find(id);
-    Record& record = opened->record;
-    return std::optional(OrderedRecord{
-        record.stamp, id, number, {hash, tail ? tail->name : std::string(), record.when}, std::move(record.changes)});
+    if (!opened || opened->hash != place.hash) continue;
+    return std::optional(ordered(*opened, std::move(opened->record.changes), tails_.find(place.log)));
   }
-  return fail(Code::kNotFound, describe(id, number) + " is not whole");
+  return fail(Code::kNotFound, describe(place.log, place.number) + " is not whole");
 }
 
 void LogCheck::hold(Log& log, const std::string& key) {

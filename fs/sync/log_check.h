@@ -13,6 +13,7 @@
 #include "fs/sync/log_tails.h"
 #include "fs/sync/log_verifier.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/record_order.h"
 
 namespace coffer {
 
@@ -52,7 +53,7 @@ class LogCheck {
   Result<bool> look(const LogId& id, Log& log);
   Result<void> apply(Log& log);
   Result<void> replay();
-  Result<std::optional<OrderedRecord>> read_again(const LogId& id, uint64_t number, const Hash& hash);
+  Result<std::optional<OrderedRecord>> read_again(const RecordPlace& place);
   Result<void> explain(const LogId& id, Log& log);
   Result<std::optional<OpenedRecord>> open(const RecordName& name, uint64_t size, const std::string& meaning);
   Result<bool> there_now(const Awaited& record);

@@ -464,8 +464,7 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
       const Record& record = fetched.opened.record;
       auto author = batch.find(best->second);
       if (!record.changes.empty()) {
-        records.push_back(
-            {record.stamp, best->second, number, {fetched.opened.hash, author->name, record.when}, record.changes});
+        records.push_back(ordered(fetched.opened, record.changes, author));
         others = true;
         // What it refers to may be forgotten here, even if it sorts after that.
         TRY(bool knows_all, batch.knows_all(best->second, stable));

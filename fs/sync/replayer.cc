@@ -29,15 +29,9 @@ Result<model::Applied> Replayer::run(std::span<const std::pair<ObjectId, PackPla
 }
 
 Result<void> Replayer::find_records(const std::stop_token& stop) {
-  TRY(auto marks, c_.replica.rows_with_prefix(LogTails::kMarkPrefix));
-  for (const Row& row : marks) {
-    auto place = LogTails::parse_mark_key(row.key);
-    if (!place) return fail(Code::kCorrupt, "the row of a record has a wrong key");
-    TRY(RecordMark mark, LogTails::decode_mark(row.value));
-    order_.push_back({mark.stamp, place->first, place->second, mark.hash});
-  }
-  std::sort(order_.begin(), order_.end(),
-            [](const Place& a, const Place& b) { return std::tie(a.stamp, a.log) < std::tie(b.stamp, b.log); });
+  TRY(std::vector<RecordPlace> applied, applied_places(c_.replica));
+  order_.insert(order_.end(), applied.begin(), applied.end());
+  std::sort(order_.begin(), order_.end());
   TRY(std::vector<ObjectInfo> found, c_.store.list(kLogPrefix, stop));
   for (const ObjectInfo& info : found)
     if (auto name = parse_record_key(info.key)) in_store_[{name->log, name->number}].emplace_back(*name, info.size);
@@ -45,7 +39,7 @@ Result<void> Replayer::find_records(const std::stop_token& stop) {
   // Our newest may be on its way.
   auto newest = c_.own.newest();
   if (c_.outstanding_stamp == 0 || !newest) return {};
-  auto is_newest = [&](const Place& p) { return p.log == newest->log && p.number == newest->number; };
+  auto is_newest = [&](const RecordPlace& p) { return p.log == newest->log && p.number == newest->number; };
   auto at = std::find_if(order_.begin(), order_.end(), is_newest);
   TRY(auto outgoing, c_.replica.outgoing());
   if (at == order_.end()) return {};
@@ -87,7 +81,7 @@ Result<void> Replayer::read_ahead(const std::stop_token& stop) {
   return {};
 }
 
-Result<OrderedRecord> Replayer::get(const Place& place, const std::stop_token& stop) {
+Result<OrderedRecord> Replayer::get(const RecordPlace& place, const std::stop_token& stop) {
   if (auto here = at_hand_.find({place.log, place.number}); here != at_hand_.end()) return here->second;
   std::string why = "it is not there";
   if (auto found = in_store_.find({place.log, place.number}); found != in_store_.end()) {
@@ -105,17 +99,11 @@ Result<OrderedRecord> Replayer::get(const Place& place, const std::stop_token& s
                                       place.log.str().substr(0, 8) + "... is needed once more: " + why);
 }
 
-Result<OrderedRecord> Replayer::open(const Place& place, BytesView object) const {
+Result<OrderedRecord> Replayer::open(const RecordPlace& place, BytesView object) const {
   TRY(OpenedRecord opened,
       open_record(object, c_.volume, place.log, place.number, [this](Epoch e) { return c_.keys_of(e); }));
   if (opened.hash != place.hash) return fail(Code::kCorrupt, "it is another one than was applied here");
-  auto tail = batch_.find(place.log);
-  Record& record = opened.record;
-  return OrderedRecord{record.stamp,
-                       place.log,
-                       place.number,
-                       {opened.hash, tail ? tail->name : std::string(), record.when},
-                       std::move(record.changes)};
+  return ordered(opened, std::move(opened.record.changes), batch_.find(place.log));
 }
 
 }  // namespace coffer

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "fs/sync/context.h"
-#include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/record_order.h"
 
 namespace coffer {
 
@@ -31,23 +31,17 @@ class Replayer {
                              const std::stop_token& stop);
 
  private:
-  struct Place {
-    uint64_t stamp = 0;
-    LogId log;
-    uint64_t number = 0;
-    Hash hash;
-  };
   Result<void> find_records(const std::stop_token& stop);
   Result<std::optional<OrderedRecord>> next(const std::stop_token& stop);
   Result<void> read_ahead(const std::stop_token& stop);
-  Result<OrderedRecord> get(const Place& place, const std::stop_token& stop);
-  Result<OrderedRecord> open(const Place& place, BytesView object) const;
+  Result<OrderedRecord> get(const RecordPlace& place, const std::stop_token& stop);
+  Result<OrderedRecord> open(const RecordPlace& place, BytesView object) const;
 
   SyncContext& c_;
   const TailBatch& batch_;
   std::map<std::pair<LogId, uint64_t>, OrderedRecord> at_hand_;
   std::map<std::pair<LogId, uint64_t>, std::vector<std::pair<RecordName, uint64_t>>> in_store_;  // with their sizes
-  std::vector<Place> order_;
+  std::vector<RecordPlace> order_;
   size_t at_ = 0;  // in order_
   std::deque<OrderedRecord> ahead_;
 };

@@ -92,13 +92,17 @@ class SlotCheck {
     }
     if (header)
       report(Trouble::kExchanged, key, "is not there: the object is slot " + header->id.str());
-    else if (header.error().code() == Code::kTooNew)
-      report(Trouble::kTooNew, key, "is refused: " + header.error().what());
-    else if (is_cut_off(*object))
-      report(Trouble::kCutOff, key, "is cut off: " + std::to_string(object->size()) + " bytes are there");
     else
-      report(Trouble::kDamaged, key, "is refused: " + header.error().what());
+      refuse(key, *object, header.error());
     return {};
+  }
+  void refuse(const std::string& key, const Bytes& object, const Error& error) {
+    if (error.code() == Code::kTooNew)
+      report(Trouble::kTooNew, key, "is refused: " + error.what());
+    else if (is_cut_off(object))
+      report(Trouble::kCutOff, key, "is cut off: " + std::to_string(object.size()) + " bytes are there");
+    else
+      report(Trouble::kDamaged, key, "is refused: " + error.what());
   }
   // Whether it is the beginning of a copy that this device has.
   bool is_cut_off(const Bytes& object) const {
@@ -114,12 +118,8 @@ class SlotCheck {
       objects_.push_back(std::move(*object));
     else if (slot)
       report(Trouble::kExchanged, key, "is not there: the object removes slot " + slot->str());
-    else if (slot.error().code() == Code::kTooNew)
-      report(Trouble::kTooNew, key, "is refused: " + slot.error().what());
-    else if (is_cut_off(*object))
-      report(Trouble::kCutOff, key, "is cut off: " + std::to_string(object->size()) + " bytes are there");
     else
-      report(Trouble::kDamaged, key, "is refused: " + slot.error().what());
+      refuse(key, *object, slot.error());
     return {};
   }
 
