@@ -615,7 +615,7 @@ Result<void> PackStore::remove(const ObjectId& pack) {
 }
 
 Result<std::vector<ObjectId>> PackStore::local_packs() const { return impl_->files->ids(); }
-std::vector<ObjectId> PackStore::unfinished_packs() const { return impl_->files->ids(true); }
+
 bool PackStore::is_unfinished(const ObjectId& pack) const {
   PackFilePtr file = impl_->files->find(pack);
   return file && impl_->files->unfinished(file);

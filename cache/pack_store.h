@@ -125,8 +125,7 @@ class PackStore {
   Result<void> remove(const ObjectId& pack);
   // Every pack that has a file here.
   Result<std::vector<ObjectId>> local_packs() const;
-  // Those of them that finish() has not completed.
-  std::vector<ObjectId> unfinished_packs() const;
+  // There is a file, which finish() has not completed.
   bool is_unfinished(const ObjectId& pack) const;
   // Bytes of frames in packs that no rotate() has returned yet.
   uint64_t unrotated_bytes() const;

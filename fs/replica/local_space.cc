@@ -81,10 +81,13 @@ void LocalSpace::tidy() {
 }
 
 void LocalSpace::restore_reserve() {
-  if (reserve_.missing() == 0 || room() < static_cast<int64_t>(margin())) return;
-  // Somebody else may be faster; then it is tried again.
-  if (auto taken = reserve_.take(); !taken && taken.error().code() != Code::kNoSpace)
-    log_line(LogLevel::kWarning, taken.error().what());
+  const int64_t left = room();
+  if (reserve_.missing() > 0 && left >= static_cast<int64_t>(margin())) {
+    // Somebody else may be faster; then it is tried again.
+    if (auto taken = reserve_.take(); !taken && taken.error().code() != Code::kNoSpace)
+      log_line(LogLevel::kWarning, taken.error().what());
+  }
+  full_ = reserve_.missing() > 0 || left < static_cast<int64_t>(margin() / 2);
 }
 
 void LocalSpace::more_may_go(uint64_t bytes) { may_go_since_ += bytes; }
@@ -93,13 +96,9 @@ bool LocalSpace::give_up_reserve() {
   MutexLock lock(mutex_);
   credit_ = 0;
   if (!reserve_.give_up()) return room() + static_cast<int64_t>(reserve_.missing()) > 0;
+  full_ = true;
   log_line(LogLevel::kWarning, "the disk with the state directory is full");
   return true;
-}
-
-bool LocalSpace::full() {
-  MutexLock lock(mutex_);
-  return limits_.reserve > 0 && (reserve_.missing() > 0 || room() < static_cast<int64_t>(margin() / 2));
 }
 
 uint64_t LocalSpace::margin() const { return std::min(kMostMargin, limits_.reserve / 2); }

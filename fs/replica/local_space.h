@@ -60,8 +60,8 @@ class LocalSpace {
   bool give_up_reserve();
 
   const SpaceLimits& limits() const { return limits_; }
-  // Hardly anything is left but the reserve, or a part of that is missing.
-  bool full();
+  // When it was last looked at (tidy), hardly anything was left but the reserve, or a part of that was missing.
+  bool full() const { return full_; }
 
  private:
   LocalSpace(std::string directory, PackStore& packs, const SpaceLimits& limits, Backend backend)
@@ -81,7 +81,8 @@ class LocalSpace {
   const SpaceLimits limits_;
   const Backend backend_;
 
-  std::atomic<int64_t> credit_{0};         // what may be taken from writers without looking
+  std::atomic<int64_t> credit_{0};  // what may be taken from writers without looking
+  std::atomic<bool> full_{false};
   std::atomic<uint64_t> may_go_since_{0};  // bytes that may be evicted and came after the last try
 
   Mutex mutex_{Rank::kSync};

@@ -163,16 +163,15 @@ Result<void> Replica::Impl::recover() {
   // A local pack whose place in the store is not known is unsent. So is one that was never finished here: the store has what
   // another copy of this state directory made of it.
   TRY(auto local, packs->local_packs());
-  const std::vector<ObjectId> unfinished = packs->unfinished_packs();
-  const std::set<ObjectId> open(unfinished.begin(), unfinished.end());
   std::map<ObjectId, uint64_t> found;
   std::set<ObjectId> shared;
   for (const ObjectId& id : local) {
     TRY(auto place, table->get(place_key(id)));
-    if (place && !open.contains(id)) continue;
+    const bool open = packs->is_unfinished(id);
+    if (place && !open) continue;
     TRY(uint64_t size, packs->size(id));
     found[id] = size;
-    if (open.contains(id) && (place || size < kPackTarget)) shared.insert(id);
+    if (open && (place || size < kPackTarget)) shared.insert(id);
   }
   MutexLock unsent_lock(unsent_mutex);
   left_open = std::move(shared);
