@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "fs/cli/child_process.h"
 #include "fs/cli/passphrase_strength.h"
 #include "fs/cli/signals.h"
 
@@ -85,25 +86,12 @@ Outcome<Secret> secret_from_file(const std::string& path) {
 }
 
 Outcome<Secret> secret_from_command(const std::string& command) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return give_up(Failure(errno_error("pipe", errno)));
-  Fd output(ends[0]), input(ends[1]);
-  pid_t child = ::fork();
-  if (child < 0) return give_up(Failure(errno_error("fork", errno)));
-  if (child == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    if (::dup2(input.get(), STDOUT_FILENO) < 0) _exit(127);
-    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(127);
-  }
-  input.reset();
-  auto secret = read_secret(output, "passphrase command");
-  output.reset();
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  TRY(Pipe pipe, make_pipe());
+  TRY(const pid_t child, start_program("/bin/sh", {"sh", "-c", command}, nullptr, &pipe.in));
+  pipe.in.reset();
+  auto secret = read_secret(pipe.out, "passphrase command");
+  pipe.out.reset();
+  const int status = wait_for_program(child);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     return give_up(Exit::kGeneral, "the passphrase command failed",
                    "Run it by hand to see why: it must print the passphrase and exit 0.");

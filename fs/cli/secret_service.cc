@@ -1,6 +1,5 @@
 // The Secret Service is reached through secret-tool, a small program of libsecret: it takes and gives the secret by a pipe.
 // So a daemon that runs for months has neither GLib nor a D-Bus connection in it.
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -10,26 +9,15 @@
 #include <chrono>
 #include <vector>
 
-#include "base/fd.h"
+#include "fs/cli/child_process.h"
 #include "fs/cli/key_keeper.h"
 
 namespace coffer::cli {
 namespace {
 
 constexpr size_t kMost = 16 * 1024;  // fits into a pipe, so that no side waits for the other
-constexpr int kNotThere = 127;
 // A locked keyring asks its owner for his password.
 constexpr auto kPatience = std::chrono::minutes(2);
-
-struct Pipe {
-  Fd out, in;
-};
-
-Outcome<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return give_up(Failure(errno_error("pipe", errno)));
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 // Up to kMost bytes, until the other side closes or time is up.
 Outcome<Secret> read_output(const Fd& fd) {
@@ -62,20 +50,7 @@ Outcome<Answer> secret_tool(std::vector<std::string> arguments, const Secret& in
   TRY(Pipe to_child, make_pipe());
   TRY(Pipe from_child, make_pipe());
   arguments.insert(arguments.begin(), "secret-tool");
-  std::vector<char*> argv;
-  for (std::string& a : arguments) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  pid_t child = ::fork();
-  if (child < 0) return give_up(Failure(errno_error("fork", errno)));
-  if (child == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    if (::dup2(to_child.out.get(), STDIN_FILENO) < 0 || ::dup2(from_child.in.get(), STDOUT_FILENO) < 0)
-      _exit(kNotThere);
-    ::execvp(argv[0], argv.data());
-    _exit(kNotThere);
-  }
+  TRY(const pid_t child, start_program("secret-tool", std::move(arguments), &to_child.out, &from_child.in));
   to_child.out.reset();
   from_child.in.reset();
   if (!input.empty()) {
@@ -85,11 +60,9 @@ Outcome<Answer> secret_tool(std::vector<std::string> arguments, const Secret& in
   to_child.in.reset();
   auto output = read_output(from_child.out);
   if (!output) ::kill(child, SIGKILL);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for_program(child);
   if (!output) return give_up(output.error());
-  if (WIFEXITED(status) && WEXITSTATUS(status) == kNotThere)
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kProgramNotThere)
     return give_up(Exit::kGeneral, "there is no program secret-tool",
                    "Install it (Debian's package libsecret-tools), or keep the key in the keyring.");
   return Answer{WIFEXITED(status) ? WEXITSTATUS(status) : 128, std::move(*output)};
