@@ -19,6 +19,7 @@
 #include "cache/table.h"
 #include "crypto/random.h"
 #include "crypto/secret.h"
+#include "tests/bench/must.h"
 
 namespace coffer {
 namespace {
@@ -26,15 +27,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-template <typename T>
-T must(Result<T> r) {
-  if (!r) {
-    std::fprintf(stderr, "%s\n", r.error().what().c_str());
-    std::exit(1);
-  }
-  if constexpr (!std::is_void_v<T>) return std::move(*r);
-}
 
 // How long each of `n` calls takes: a line with rate and percentiles.
 void measure(const std::string& what, size_t n, const std::function<void(size_t)>& call) {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "tests/bench/must.h"
 #include "tests/cache/fixture.h"
 #include "tests/replica/exchange.h"
 
@@ -16,15 +17,6 @@ namespace {
 
 using model::kRootIno;
 using SteadyClock = std::chrono::steady_clock;
-
-template <typename T>
-T must(Result<T> r) {
-  if (!r) {
-    std::fprintf(stderr, "%s\n", r.error().what().c_str());
-    std::exit(1);
-  }
-  if constexpr (!std::is_void_v<T>) return std::move(*r);
-}
 
 // Prints how long the part since the last call took.
 void lap(SteadyClock::time_point& since, const char* what) {

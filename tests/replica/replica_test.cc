@@ -466,38 +466,56 @@ TEST(Replica, ChangesOnBothSidesLoseNeither) {
   expect_sound(**a);
 }
 
-// What is written to a file that is removed and open is in no record, and yet the record that removed it can be undone.
-TEST(Replica, WhatCameToNothingIsUndoneWithTheRecordBelow) {
-  TempDir dir_a, dir_b;
-  TestVolume volume;
-  TAKE(auto a, volume.open(dir_a.path() + "/state", "a"));
-  TAKE(auto b, volume.open(dir_b.path(), "b"));
-  ASSERT_OK(a->make_root());
-  const Ino ino = make_file(*a, kRootIno, "f");
-  ASSERT_OK(a->write(ino, 0, Bytes(3'000'000, 'o'), false));
-  Exchange exchange;
-  Packs packs;
-  auto made = exchange.publish(*a, packs);
-  ASSERT_TRUE(made.has_value());
-  Exchange::receive(*b, *made, packs);
-  Packs changed_packs;
-  ASSERT_OK(b->write(ino, 0, Bytes(10, 'b'), false));
-  auto changed = exchange.publish(*b, changed_packs);
-  ASSERT_TRUE(changed.has_value());
+// A file "f" that a made and published, and that b has, too.
+class SharedFile : public ::testing::Test {
+ protected:
+  void share(const Bytes& content) {
+    TAKE(a_, volume_.open(dir_a_.path(), "a"));
+    TAKE(b_, volume_.open(dir_b_.path(), "b"));
+    ASSERT_OK(a_->make_root());
+    ino_ = make_file(*a_, kRootIno, "f");
+    ASSERT_OK(a_->write(ino_, 0, content, false));
+    made_ = publish(*a_, packs_);
+    Exchange::receive(*b_, made_, packs_);
+  }
+  OrderedRecord publish(Replica& from, Packs& packs) {
+    auto record = exchange_.publish(from, packs);
+    EXPECT_TRUE(record.has_value());
+    return record.value_or(OrderedRecord{});
+  }
+  // What b changes, in a record of its own.
+  OrderedRecord change(Bytes content, Packs& packs) {
+    EXPECT_TRUE(b_->write(ino_, 0, content, false).has_value());
+    return publish(*b_, packs);
+  }
 
-  Packs none;
-  ASSERT_OK(a->unlink(kRootIno, "f"));
-  ASSERT_TRUE(exchange.publish(*a, none).has_value());
-  ASSERT_OK(a->truncate(ino, 100'000));
-  ASSERT_OK(a->write(ino, 1'000'000, Bytes(2'500'000, 'h'), false));
-  EXPECT_FALSE(exchange.publish(*a, none).has_value());
-  a->forget(ino);
-  EXPECT_FALSE(exchange.publish(*a, none).has_value());
-  a.reset();
-  TAKE(a, volume.open(dir_a.path() + "/state", "a"));
-  Exchange::receive(*a, *changed, changed_packs);
-  expect_sound(*a);
-  auto read = read_all(*a, ino);  // removed here, changed there: it stays
+  TempDir dir_a_, dir_b_;
+  TestVolume volume_;
+  std::unique_ptr<Replica> a_, b_;
+  Exchange exchange_;
+  Ino ino_ = 0;
+  OrderedRecord made_;
+  Packs packs_, none_;
+};
+
+// What is written to a file that is removed and open is in no record, and yet the record that removed it can be undone.
+TEST_F(SharedFile, WhatCameToNothingIsUndoneWithTheRecordBelow) {
+  share(Bytes(3'000'000, 'o'));
+  Packs changed_packs;
+  const OrderedRecord changed = change(Bytes(10, 'b'), changed_packs);
+
+  ASSERT_OK(a_->unlink(kRootIno, "f"));
+  publish(*a_, none_);
+  ASSERT_OK(a_->truncate(ino_, 100'000));
+  ASSERT_OK(a_->write(ino_, 1'000'000, Bytes(2'500'000, 'h'), false));
+  EXPECT_FALSE(exchange_.publish(*a_, none_).has_value());
+  a_->forget(ino_);
+  EXPECT_FALSE(exchange_.publish(*a_, none_).has_value());
+  a_.reset();
+  TAKE(a_, volume_.open(dir_a_.path(), "a"));
+  Exchange::receive(*a_, changed, changed_packs);
+  expect_sound(*a_);
+  auto read = read_all(*a_, ino_);  // removed here, changed there: it stays
   ASSERT_OK(read);
   Bytes expected(3'000'000, 'o');
   std::fill_n(expected.begin(), 10, uint8_t{'b'});
@@ -505,121 +523,84 @@ TEST(Replica, WhatCameToNothingIsUndoneWithTheRecordBelow) {
 }
 
 // What the last close takes away is not what the tombstone needs, which the removal left for others.
-TEST(Replica, ClosingAFileWhoseRemovalWasAppliedAgainLeavesItsTombstone) {
-  TempDir dir_a, dir_b;
-  TestVolume volume;
-  TAKE(auto a, volume.open(dir_a.path(), "a"));
-  TAKE(auto b, volume.open(dir_b.path(), "b"));
-  ASSERT_OK(a->make_root());
-  const Ino ino = make_file(*a, kRootIno, "f");
+TEST_F(SharedFile, ClosingItAfterItsRemovalWasAppliedAgainLeavesItsTombstone) {
   const Bytes content(3'000'000, 'o');
-  ASSERT_OK(a->write(ino, 0, content, false));
-  Exchange exchange;
-  Packs packs, first, second, none;
-  auto made = exchange.publish(*a, packs);
-  ASSERT_TRUE(made.has_value());
-  Exchange::receive(*b, *made, packs);
-  make_file(*b, kRootIno, "of b");
-  auto earlier = exchange.publish(*b, first);
-  ASSERT_TRUE(earlier.has_value());
-  ASSERT_OK(b->write(ino, 0, Bytes(10, 'b'), false));
-  auto change = exchange.publish(*b, second);
-  ASSERT_TRUE(change.has_value());
+  share(content);
+  Packs first, second;
+  make_file(*b_, kRootIno, "of b");
+  const OrderedRecord earlier = publish(*b_, first);
+  const OrderedRecord changed = change(Bytes(10, 'b'), second);
 
-  ASSERT_OK(a->unlink(kRootIno, "f"));
-  ASSERT_TRUE(exchange.publish(*a, none).has_value());
-  Exchange::receive(*a, *earlier, first);  // the removal is undone, and applied again
-  a->forget(ino);
-  expect_sound(*a);
-  Exchange::receive(*a, *change, second);  // and here it comes back
-  expect_sound(*a);
+  ASSERT_OK(a_->unlink(kRootIno, "f"));
+  publish(*a_, none_);
+  Exchange::receive(*a_, earlier, first);  // the removal is undone, and applied again
+  a_->forget(ino_);
+  expect_sound(*a_);
+  Exchange::receive(*a_, changed, second);  // and here it comes back
+  expect_sound(*a_);
   Bytes expected = content;
   std::fill_n(expected.begin(), 10, uint8_t{'b'});
-  auto read = read_all(*a, ino);
+  auto read = read_all(*a_, ino_);
   ASSERT_OK(read);
   EXPECT_TRUE(*read == expected);
 }
 
 // Attributes that meet a removal come to nothing, and nothing is left of them: a change that brings the file back brings it back
 // alike everywhere.
-TEST(Replica, AttributesOfARemovedFileAreTheSameEverywhere) {
-  TempDir dir_a, dir_b, dir_c;
-  TestVolume volume;
-  TAKE(auto a, volume.open(dir_a.path(), "a"));
-  TAKE(auto b, volume.open(dir_b.path(), "b"));
-  TAKE(auto c, volume.open(dir_c.path(), "c"));
-  ASSERT_OK(a->make_root());
-  const Ino ino = make_file(*a, kRootIno, "f");
-  Exchange exchange;
-  Packs packs;
-  auto made = exchange.publish(*a, packs);
-  ASSERT_TRUE(made.has_value());
-  for (Replica* r : {b.get(), c.get()}) Exchange::receive(*r, *made, packs);
-  ASSERT_OK(a->unlink(kRootIno, "f"));
-  a->forget(ino);
-  Packs none;
-  auto removal = exchange.publish(*a, none);
-  ASSERT_TRUE(removal.has_value());
-  ASSERT_OK(b->set_xattr(ino, "user.x", Bytes{1, 2, 3}, model::XattrMode::kAny));
-  Exchange::receive(*b, *removal, none);
-  EXPECT_FALSE(b->lookup(kRootIno, "f").has_value());
-  EXPECT_FALSE(exchange.publish(*b, none).has_value());
+TEST_F(SharedFile, AttributesThatMeetItsRemovalLeaveNothing) {
+  share(Bytes(10, 'o'));
+  TempDir dir_c;
+  TAKE(auto c, volume_.open(dir_c.path(), "c"));
+  Exchange::receive(*c, made_, packs_);
+  ASSERT_OK(a_->unlink(kRootIno, "f"));
+  a_->forget(ino_);
+  const OrderedRecord removal = publish(*a_, none_);
+  ASSERT_OK(b_->set_xattr(ino_, "user.x", Bytes{1, 2, 3}, model::XattrMode::kAny));
+  Exchange::receive(*b_, removal, none_);
+  EXPECT_FALSE(b_->lookup(kRootIno, "f").has_value());
+  EXPECT_FALSE(exchange_.publish(*b_, none_).has_value());
   Packs content;
-  ASSERT_OK(c->write(ino, 0, Bytes(10, 'c'), false));
-  auto change = exchange.publish(*c, content);
-  ASSERT_TRUE(change.has_value());
+  ASSERT_OK(c->write(ino_, 0, Bytes(10, 'c'), false));
+  const OrderedRecord changed = publish(*c, content);
 
-  for (Replica* r : {a.get(), b.get()}) {
-    Exchange::receive(*r, *change, content);
-    SCOPED_TRACE(r == a.get() ? "a" : "b");
-    EXPECT_EQ(*read_all(*r, ino), Bytes(10, 'c'));
-    EXPECT_CODE(Code::kNoData, r->get_xattr(ino, "user.x"));
+  for (Replica* r : {a_.get(), b_.get()}) {
+    Exchange::receive(*r, changed, content);
+    SCOPED_TRACE(r == a_.get() ? "a" : "b");
+    EXPECT_EQ(*read_all(*r, ino_), Bytes(10, 'c'));
+    EXPECT_CODE(Code::kNoData, r->get_xattr(ino_, "user.x"));
     expect_sound(*r);
   }
 }
 
 // Who removed a file and has it open goes on with what he has, also when somebody's change brings the file back.
-TEST(Replica, AHolderOfARemovedFileKeepsItWhenNewsBringsTheFileBack) {
-  TempDir dir_a, dir_b;
-  TestVolume volume;
-  TAKE(auto a, volume.open(dir_a.path(), "a"));
-  TAKE(auto b, volume.open(dir_b.path(), "b"));
-  ASSERT_OK(a->make_root());
-  const Ino ino = make_file(*a, kRootIno, "f");
-  ASSERT_OK(a->write(ino, 0, Bytes(100, 'o'), false));
-  Exchange exchange;
+TEST_F(SharedFile, WhoRemovedItAndHoldsItKeepsItWhenNewsBringsItBack) {
+  share(Bytes(100, 'o'));
   Packs packs;
-  auto made = exchange.publish(*a, packs);
-  ASSERT_TRUE(made.has_value());
-  Exchange::receive(*b, *made, packs);
-  ASSERT_OK(b->write(ino, 0, Bytes(100, 'b'), false));
-  packs.clear();
-  auto changed = exchange.publish(*b, packs);
-  ASSERT_TRUE(changed.has_value());
+  const OrderedRecord changed = change(Bytes(100, 'b'), packs);
 
   std::map<Ino, Ino> keepers;
-  a->on_supersede([&](Ino held, Ino keeper) {
+  a_->on_supersede([&](Ino held, Ino keeper) {
     keepers[held] = keeper;
     return true;
   });
-  ASSERT_OK(a->unlink(kRootIno, "f"));
-  ASSERT_OK(a->write(ino, 0, Bytes(200, 'h'), false));
-  Exchange::receive(*a, *changed, packs);
-  EXPECT_EQ(*read_all(*a, ino), Bytes(100, 'b'));
-  ASSERT_TRUE(keepers.contains(ino));
-  const Ino keeper = keepers[ino];
-  auto held = read_all(*a, keeper);
+  ASSERT_OK(a_->unlink(kRootIno, "f"));
+  ASSERT_OK(a_->write(ino_, 0, Bytes(200, 'h'), false));
+  Exchange::receive(*a_, changed, packs);
+  EXPECT_EQ(*read_all(*a_, ino_), Bytes(100, 'b'));
+  ASSERT_TRUE(keepers.contains(ino_));
+  const Ino keeper = keepers[ino_];
+  auto held = read_all(*a_, keeper);
   ASSERT_OK(held);
   EXPECT_EQ(*held, Bytes(200, 'h'));
-  TAKE(const Ino target, a->writable(keeper));
+  TAKE(const Ino target, a_->writable(keeper));
   EXPECT_EQ(target, keeper);
-  ASSERT_OK(a->write(target, 0, Bytes(300, 'i'), false));
-  EXPECT_EQ(*read_all(*a, keeper), Bytes(300, 'i'));
-  EXPECT_EQ(a->list(kRootIno, 0, 100)->size(), 1u);
-  a->forget(keeper);
-  EXPECT_FALSE(a->attributes(keeper).has_value());
-  EXPECT_EQ(*read_all(*a, ino), Bytes(100, 'b'));
-  expect_sound(*a);
+  ASSERT_OK(a_->write(target, 0, Bytes(300, 'i'), false));
+  EXPECT_EQ(*read_all(*a_, keeper), Bytes(300, 'i'));
+  EXPECT_EQ(a_->list(kRootIno, 0, 100)->size(), 1u);
+  a_->forget(keeper);
+  EXPECT_FALSE(a_->attributes(keeper).has_value());
+  EXPECT_EQ(*read_all(*a_, ino_), Bytes(100, 'b'));
+  expect_sound(*a_);
 }
 
 TEST(Replica, AFewBytesAreDurableByOneFdatasync) {

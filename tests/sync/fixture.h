@@ -13,6 +13,10 @@ namespace coffer::test {
 // Ed25519 keys from a seed, so that golden signatures can be.
 SigningKey fixed_signing_key(uint8_t byte);
 
+// A passphrase, and what costs little to guess it.
+inline constexpr KdfCost kCheap{8 * 1024, 1};
+inline Secret pass(std::string_view text) { return Secret(as_bytes(text)); }
+
 // A record's worth of changes: one made file with `pieces` pieces, and its name.
 model::ChangeSet some_changes(uint64_t seed);
 

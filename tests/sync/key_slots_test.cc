@@ -13,10 +13,6 @@
 namespace coffer::test {
 namespace {
 
-constexpr KdfCost kCheap{8 * 1024, 1};
-
-Secret pass(std::string_view text) { return Secret(as_bytes(text)); }
-
 class KeySlotsTest : public SyncUnitTest {
  protected:
   void SetUp() override {

@@ -10,10 +10,6 @@
 namespace coffer::test {
 namespace {
 
-constexpr KdfCost kCheap{8 * 1024, 1};
-
-Secret pass(std::string_view text) { return Secret(as_bytes(text)); }
-
 class VolumeTest : public SyncUnitTest {
  protected:
   Result<VolumeSecrets> open(const Secret& passphrase) {
