@@ -236,6 +236,7 @@ def main():
         sys.exit("FAILED: acknowledged versions are lost, or mixed")
     for m in machines:
         m.command("unmount", m.dir)
+    wait_until_carried(machines)  # the ends of their logs, too: what looks at one store then sees all of them
 
 
 if __name__ == "__main__":
