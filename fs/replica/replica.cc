@@ -451,14 +451,16 @@ const VolumeId& Replica::volume() const { return impl_->keys.volume; }
 ReplicaCounters Replica::counters() {
   ReplicaCounters c;
   c.changes = impl_->changes.load();
+  bool pending;
   {
     SharedLock lock(impl_->state);
     c.pending_files = impl_->touched->inodes() + impl_->frozen_files;
-    const bool pending = impl_->touched->size() > 0 || impl_->generations.open > impl_->generations.first_pending;
+    pending = impl_->touched->size() > 0 || impl_->generations.open > impl_->generations.first_pending;
     if (pending) c.pending_files = std::max<uint64_t>(c.pending_files, 1);
   }
   c.dirty_bytes = impl_->dirty_bytes.load();
-  c.pending_bytes = impl_->unsent_bytes() + c.dirty_bytes;
+  // When nothing is pending, what is in packs is of files that were removed while open: it goes, and never goes up.
+  c.pending_bytes = (pending ? impl_->unsent_bytes() : 0) + c.dirty_bytes;
   c.journal_syncs = impl_->journal->syncs();
   c.pack_syncs = impl_->packs->syncs();
   c.disk_bytes = impl_->packs->disk_bytes();

@@ -659,6 +659,22 @@ TEST(Replica, WhatWasKeptOfAPackBeforeItsRecordIsNotUnsent) {
   EXPECT_TRUE((*frozen)->packs.empty());
 }
 
+// Its contents are in a pack still when it is closed, and no record will ever need them.
+TEST_F(SharedFile, WhatWasWrittenToItAfterItsRemovalDoesNotWaitForTheStore) {
+  share(Bytes(10, 'o'));
+  ASSERT_OK(a_->unlink(kRootIno, "f"));
+  publish(*a_, none_);
+  ASSERT_OK(a_->write(ino_, 0, Bytes(300'000, 'h'), false));
+  ASSERT_OK(a_->sync_file(ino_));
+  EXPECT_GT(a_->counters().pending_bytes, 0u);
+  EXPECT_FALSE(exchange_.publish(*a_, none_).has_value());
+  EXPECT_EQ(a_->counters().pending_files, 0u);
+  EXPECT_EQ(a_->counters().pending_bytes, 0u);
+  a_->forget(ino_);
+  EXPECT_FALSE(exchange_.publish(*a_, none_).has_value());
+  EXPECT_EQ(a_->counters().pending_bytes, 0u);
+}
+
 TEST(Replica, CountsTheFilesThatNoRecordHas) {
   TempDir dir;
   TestVolume volume;
