@@ -71,7 +71,12 @@ Outcome<void> run_sync(const Arguments& arguments) {
     return give_up(Exit::kCutShort, "sync ended early: " + done.error().what,
                    "Nothing is lost: what is not in the store yet goes on going up in the background.");
   if (!done) return give_up(done.error());
-  if (!arguments.quiet) std::printf("%s: all is in the store, and all news is here\n", mount.mount_point.c_str());
+  if (!arguments.quiet) {
+    const bool incomplete = done->value("news_incomplete", false);
+    std::printf("%s: all is in the store, and %s\n", mount.mount_point.c_str(),
+                incomplete ? "all news is here that the store has; more is announced (see coffer status)"
+                           : "all news is here");
+  }
   return {};
 }
 

@@ -213,7 +213,7 @@ json MountedDrive::status() {
 Outcome<json> MountedDrive::sync(std::stop_token stop, const Report& report) {
   std::stop_token ending = waits_->token();
   auto done = publish_all({stop, ending}, {}, report);
-  if (done) return json::object();
+  if (done) return json{{"news_incomplete", drive_.synchronizer->status().news_incomplete}};
   if (ending.stop_requested()) return give_up(Exit::kCutShort, "the volume is being unmounted; what is left is kept");
   return give_up(done.error());
 }

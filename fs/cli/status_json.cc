@@ -131,6 +131,7 @@ json status_json(const SyncStatus& s, WallTime now) {
           {"upload_rate", std::isfinite(s.upload_rate) ? s.upload_rate : 0.0},
           {"last_published", time_or_null(s.last_published)},
           {"last_news_check", time_or_null(s.last_news_check)},
+          {"news_incomplete", s.news_incomplete},
           {"devices", devices},
           {"conflicts", s.conflicts},
           {"last_gc", s.last_collection ? collection_json(*s.last_collection) : json(nullptr)},
@@ -183,7 +184,9 @@ std::string status_text(const json& s) {
   }
   out += line("uploaded", format_bytes(number(s, "uploaded_bytes")) + " since the mount");
   if (std::string t = text(s, "last_published"); !t.empty()) out += line("published", t);
-  if (std::string t = text(s, "last_news_check"); !t.empty()) out += line("news", "looked for at " + t);
+  if (std::string t = text(s, "last_news_check"); !t.empty())
+    out += line("news", "looked for at " + t +
+                            (flag(s, "news_incomplete") ? "; more is announced that is not to be had yet" : ""));
   if (auto c = s.find("confined"); c != s.end() && c->is_object() && !(flag(*c, "files") && flag(*c, "system_calls")))
     out += line("confined", confinement_text(*c));
   bool first = true;

@@ -87,6 +87,8 @@ void News::stop() {
 
 void News::want_all() { want_all_ = true; }
 
+void News::look_again() { look_again_ = true; }
+
 void News::note_activity() {
   int64_t now = c_.clock.monotonic().count();
   int64_t before = active_until_.exchange(now + c_.options.active_for.count());
@@ -166,7 +168,9 @@ Result<void> News::poll(std::stop_token stop) {
   }
   std::vector<LogTail> before;
   if (all) before = c_.tails.all();
+  const bool again = look_again_.exchange(false);
   for (auto& [id, log] : logs_) {
+    if (again) log.retry_at = Nanos(0);
     if (!log.held || now < log.retry_at) continue;
     log.held.reset();
     for (auto& [number, tags] : log.known)

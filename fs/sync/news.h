@@ -36,6 +36,8 @@ class News {
   Rounds& rounds() { return rounds_; }
   // The next poll lists everything.
   void want_all();
+  // The next poll asks for all that is missing or refused, however lately that was tried.
+  void look_again();
   // Something happens: look often for a while.
   void note_activity();
   // When the last poll that worked began (monotonic); nullopt: none did.
@@ -96,7 +98,7 @@ class News {
 
   SyncContext& c_;
   Rounds rounds_;
-  std::atomic<bool> want_all_{true};
+  std::atomic<bool> want_all_{true}, look_again_{false};
   std::atomic<bool> incomplete_{false};
   std::atomic<int64_t> active_until_;
 

@@ -125,6 +125,7 @@ Result<void> Synchronizer::sync(std::stop_token stop, const std::function<void(c
   if (!s.started || s.stopped) return fail(Code::kCancelled, "coffer is stopping");
   const uint64_t uploaded_before = s.context.store.uploaded_bytes();
   uint64_t publishing = s.publisher.rounds().request();
+  s.news.look_again();
   uint64_t looking = s.news.rounds().request();
   bool published = false, looked = false;
   Nanos next_report{0};
@@ -223,6 +224,7 @@ SyncStatus Synchronizer::status() const {
   out.upload_rate = s.context.store.upload_rate();
   out.last_published = s.publisher.last_published();
   out.last_news_check = s.news.checked_when();
+  out.news_incomplete = s.news.incomplete();
   out.problems = s.context.problems.list();
   out.conflicts = s.context.conflicts;
   out.last_collection = s.collector.last();

@@ -69,6 +69,7 @@ struct SyncStatus {
   uint64_t uploaded_bytes = 0;  // since start
   double upload_rate = 0;       // bytes/s, over the last ten seconds
   std::optional<WallTime> last_published, last_news_check;
+  bool news_incomplete = false;  // records are known to exist that the store does not show, or that do not verify
   std::vector<DeviceStatus> devices;
   std::vector<Problem> problems;  // current ones, resolved ones vanish
   uint64_t conflicts = 0;         // conflict copies made here since start
@@ -95,8 +96,9 @@ class Synchronizer : public Fetcher {
   // up to a minute for a store that does not answer. Ok without a root: the volume is empty. kCorrupt, kUnavailable: there
   // are records, and the first of them cannot be applied (yet).
   Result<void> load_first(std::stop_token stop);
-  // Returns when everything that was pending at the call is in the store and the news of that moment is applied, or at
-  // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress.
+  // Returns when everything that was pending at the call is in the store and the news that the store has is applied, or at
+  // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress. News
+  // that is announced and not there, or refused, it asks for once more and does not wait for: see status().
   Result<void> sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress);
   // Deletes from the store what nobody needs any more (collector.h), after what is pending is published and news is here.
   // kBusy: others have not acknowledged what was changed, or one is under way; kCancelled: at `stop`, or stop().

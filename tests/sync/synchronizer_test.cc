@@ -550,6 +550,29 @@ TEST_F(SynchronizerTest, AMissingRecordIsWaitedForThenTold) {
   EXPECT_EQ(b->problems(), "");
 }
 
+TEST_F(SynchronizerTest, ASyncAsksAgainForWhatIsMissing) {
+  auto a = device("a");
+  a->must_sync();
+  auto b = device("b");
+  std::atomic<int> asked = 0;
+  b->faults().set_hook([&asked](const FaultCall& call) {
+    Fault f;
+    if (call.operation != StoreOperation::kGet) return f;
+    f.fail_before = Code::kNotFound;
+    ++asked;
+    return f;
+  });
+  a->write("x", text(1000, 1));
+  a->must_sync();
+  // Each time that it finds nothing, the pause before it asks again doubles: now it is two seconds.
+  wait_until([&] { return asked >= 2; });
+  b->faults().set_hook(nullptr);
+  EXPECT_TRUE(b->sync_engine().status().news_incomplete);
+  b->must_sync();
+  EXPECT_TRUE(b->find("x").has_value());
+  EXPECT_FALSE(b->sync_engine().status().news_incomplete);
+}
+
 TEST_F(SynchronizerTest, WrongDataIsAnErrorThatNamesIt) {
   SyncOptions slow = quick_options();
   slow.publish_after = slow.publish_within = seconds(10);  // one record, and one pack, for each sync
