@@ -73,9 +73,9 @@ Outcome<void> run_sync(const Arguments& arguments) {
   if (!done) return give_up(done.error());
   if (!arguments.quiet) {
     const bool incomplete = done->value("news_incomplete", false);
-    std::printf("%s: all is in the store, and %s\n", mount.mount_point.c_str(),
-                incomplete ? "all news is here that the store has; more is announced (see coffer status)"
-                           : "all news is here");
+    std::printf(
+        "%s: all is in the store, and %s\n", mount.mount_point.c_str(),
+        incomplete ? "all news is here that the store has; more is announced (see coffer status)" : "all news is here");
   }
   return {};
 }

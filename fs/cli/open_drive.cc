@@ -10,7 +10,10 @@ Outcome<OpenDrive> open_remote(const Target& target) {
   OpenDrive drive;
   drive.meter = std::make_shared<TransferMeter>();
   TRY(drive.store, open_store(target.store, drive.meter));
-  drive.store_is_directory = !target.store.url.starts_with("s3:") && !target.store.url.starts_with("webdav");
+  // Another program may carry the files of a directory, and take its time.
+  if (!target.store.url.starts_with("s3:") && !target.store.url.starts_with("webdav"))
+    drive.sync.missing_after = std::chrono::hours(24);
+  drive.sync.silent_after = target.settings.silent_after.value_or(drive.sync.silent_after);
   return drive;
 }
 
@@ -32,9 +35,7 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
     return give_up(failure);
   }
   drive.replica = std::move(*replica);
-  SyncOptions sync;
-  if (drive.store_is_directory) sync.missing_after = std::chrono::hours(24);
-  drive.synchronizer = std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, sync);
+  drive.synchronizer = std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, drive.sync);
   TRYV(drive.synchronizer->start());
   TRY(bool has_root, drive.replica->has_root());
   if (!has_root) {

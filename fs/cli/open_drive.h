@@ -19,7 +19,7 @@ namespace coffer::cli {
 struct OpenDrive {
   std::shared_ptr<TransferMeter> meter;
   std::shared_ptr<ObjectStore> store;
-  bool store_is_directory = false;  // another program may carry its files, and take its time
+  SyncOptions sync;
   std::unique_ptr<UnlockedVolume> volume;
   std::unique_ptr<Replica> replica;
   std::unique_ptr<Synchronizer> synchronizer;

@@ -50,6 +50,8 @@ void add_common_options(CLI::App& app, VolumeSettings& s) {
   add_setting(app, s, "--download-limit", "download_limit", "SIZE", "bytes per second");
   add_setting(app, s, "--cache-size", "cache_size", "SIZE", "mount: keep no more than this of what the store has");
   add_setting(app, s, "--free-space", "free_space", "SIZE", "mount: keep this much of the local disk free");
+  add_setting(app, s, "--silent-after", "silent_after", "DURATION",
+              "mount, gc: do not wait for a device that wrote nothing for so long");
 }
 
 CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::vector<std::string>& operands,

@@ -19,6 +19,10 @@ struct SizeField {
   const char* name;
   std::optional<uint64_t> VolumeSettings::*field;
 };
+struct DurationField {
+  const char* name;
+  std::optional<Nanos> VolumeSettings::*field;
+};
 
 constexpr TextField kTextFields[] = {
     {"store", &VolumeSettings::store},
@@ -44,12 +48,15 @@ constexpr SizeField kSizeFields[] = {
     {"cache_size", &VolumeSettings::cache_size},
     {"free_space", &VolumeSettings::free_space},
 };
+constexpr DurationField kDurationFields[] = {
+    {"silent_after", &VolumeSettings::silent_after},
+};
 
 // What may come from the environment, as COFFER_ and the name in capitals.
 constexpr const char* kEnvironment[] = {
     "endpoint",           "region",     "ca_file",      "state_dir",      "device_name",        "passphrase_file",
     "passphrase_command", "path_style", "upload_limit", "download_limit", "plaintext_loopback", "cache_size",
-    "free_space",         "keep_key",
+    "free_space",         "keep_key",   "silent_after",
 };
 
 bool is_passphrase_source(const std::string& name) {
@@ -67,6 +74,8 @@ void VolumeSettings::fill_from(const VolumeSettings& weaker) {
   for (const BoolField& f : kBoolFields)
     if (!(this->*f.field)) this->*f.field = weaker.*f.field;
   for (const SizeField& f : kSizeFields)
+    if (!(this->*f.field)) this->*f.field = weaker.*f.field;
+  for (const DurationField& f : kDurationFields)
     if (!(this->*f.field)) this->*f.field = weaker.*f.field;
 }
 
@@ -91,6 +100,13 @@ Outcome<bool> set_field(VolumeSettings& settings, const std::string& name, const
     if (!parsed) return give_up(parsed.error().in(name));
     if (f.field == &VolumeSettings::cache_size && *parsed != 0 && *parsed < kLeastCache)
       return give_up(Exit::kUsage, name + ": '" + value + "' is too little to work with", "It takes at least 64M.");
+    settings.*f.field = *parsed;
+    return true;
+  }
+  for (const DurationField& f : kDurationFields) {
+    if (name != f.name) continue;
+    auto parsed = parse_duration(value);
+    if (!parsed) return give_up(parsed.error().in(name));
     settings.*f.field = *parsed;
     return true;
   }

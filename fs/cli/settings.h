@@ -23,8 +23,9 @@ struct VolumeSettings {
   std::optional<bool> path_style, plaintext_loopback;
   std::optional<uint64_t> upload_limit, download_limit;  // bytes per second
   std::optional<uint64_t> cache_size, free_space;        // bytes; at least kLeastCache, 0: no limit
-  std::string directory;                                 // config.toml: where `coffer mount NAME` mounts
-  std::string mount_options;                             // as after -o
+  std::optional<Nanos> silent_after;
+  std::string directory;      // config.toml: where `coffer mount NAME` mounts
+  std::string mount_options;  // as after -o
 
   // Takes from `weaker` what is not said here. The sources of a passphrase are one thing: whoever names
   // a file hides a weaker command, or recovery key.

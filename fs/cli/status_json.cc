@@ -67,6 +67,7 @@ std::string device_text(const json& device) {
   out += flag(device, "self") ? " (this one)" : "";
   double age = real(device, "age_seconds");
   if (device.contains("age_seconds")) out += ", last record " + format_duration(age) + " ago";
+  if (flag(device, "silent")) out += ", not waited for any more";
   return out;
 }
 
@@ -121,7 +122,8 @@ json status_json(const SyncStatus& s, WallTime now) {
                        {"number", d.number},
                        {"when", format_time(d.when)},
                        {"age_seconds", age_seconds(d.when, now)},
-                       {"self", d.self}});
+                       {"self", d.self},
+                       {"silent", d.silent}});
   json problems = json::array();
   for (const Problem& p : s.problems)
     problems.push_back({{"what", p.what}, {"todo", p.todo}, {"since", format_time(p.since)}});

@@ -40,7 +40,8 @@ Result<void> Collector::may_rely_on(const std::vector<LogTail>& tails) const {
   for (const LogTail& tail : tails) {
     if (!tail.open()) continue;
     if (tail.device != c_.identity.device) {
-      if (tail.number < 2) return fail(Code::kBusy, tail.name + " has not published anything in this run yet");
+      if (tail.number < 2 && tail.waited_for(c_.identity.device, c_.silent()))
+        return fail(Code::kBusy, tail.name + " has not published anything in this run yet");
     } else if (tail.log != c_.own.log() && tail.log != c_.own.predecessor()) {
       return fail(Code::kBusy, "another coffer writes under this device's name");
     }
@@ -58,7 +59,8 @@ Result<Collector::Moment> Collector::take_moment() {
   }
   if (!out.state) {
     std::string names;
-    for (const std::string& name : c_.tails.waited_for(c_.identity.device)) names += (names.empty() ? "" : ", ") + name;
+    for (const std::string& name : c_.tails.waited_for(c_.identity.device, c_.silent()))
+      names += (names.empty() ? "" : ", ") + name;
     return fail(Code::kBusy, names.empty() ? "something is on its way to the store"
                                            : "the newest changes are not acknowledged yet by " + names);
   }

@@ -34,6 +34,9 @@ struct SyncContext {
     return it == epochs.end() ? nullptr : &it->second;
   }
 
+  // Who wrote nothing since then is not waited for.
+  WallTime silent() const { return {clock.wall().ns - options.silent_after.count()}; }
+
   // --- constant after construction, or thread-safe
   Replica& replica;
   const DeviceIdentity& identity;

@@ -55,11 +55,11 @@ uint64_t acknowledged_by(const std::map<LogId, LogTail>& tails, const LogTail& w
   return line;
 }
 
-uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours) {
+uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& ours, WallTime silent) {
   uint64_t line = 0;
   for (const auto& [log, tail] : tails) line = std::max(line, tail.stamp);
   for (const auto& [log, writer] : tails)
-    if (writer.open() && writer.device != ours) line = std::min(line, acknowledged_by(tails, writer));
+    if (writer.waited_for(ours, silent)) line = std::min(line, acknowledged_by(tails, writer));
   return line;
 }
 
@@ -219,24 +219,24 @@ std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, 
   return out;
 }
 
-uint64_t LogTails::stable_stamp(const DeviceId& ours) const {
+uint64_t LogTails::stable_stamp(const DeviceId& ours, WallTime silent) const {
   MutexLock lock(mutex_);
-  return stable_stamp_of(tails_, ours);
+  return stable_stamp_of(tails_, ours, silent);
 }
 
-std::set<std::string> LogTails::waited_for(const DeviceId& ours) const {
+std::set<std::string> LogTails::waited_for(const DeviceId& ours, WallTime silent) const {
   MutexLock lock(mutex_);
-  const uint64_t line = stable_stamp_of(tails_, ours);
+  const uint64_t line = stable_stamp_of(tails_, ours, silent);
   std::set<std::string> out;
   for (const auto& [log, writer] : tails_)
-    if (writer.open() && writer.device != ours && acknowledged_by(tails_, writer) == line) out.insert(writer.name);
+    if (writer.waited_for(ours, silent) && acknowledged_by(tails_, writer) == line) out.insert(writer.name);
   return out;
 }
 
-uint64_t TailBatch::stable_stamp(const DeviceId& ours) const {
+uint64_t TailBatch::stable_stamp(const DeviceId& ours, WallTime silent) const {
   std::map<LogId, LogTail> all = tails_;
   for (LogTail& tail : base_.all()) all.emplace(tail.log, std::move(tail));
-  return stable_stamp_of(all, ours);
+  return stable_stamp_of(all, ours, silent);
 }
 
 Result<bool> TailBatch::knows_all(const LogId& log, uint64_t stamp) const {

@@ -42,6 +42,8 @@ struct LogTail {
 
   LogHead head() const { return {log, number, hash}; }
   bool open() const { return !closed && !successor; }
+  // Something may come from its author that was made without knowing what others made since.
+  bool waited_for(const DeviceId& ours, WallTime silent) const { return open() && device != ours && when >= silent; }
   bool operator==(const LogTail&) const = default;
 };
 
@@ -92,11 +94,12 @@ class LogTails : public TailView {
   // The heads that a record of a log with `seen` has to quote: those that moved. `opening`: all that nobody succeeded.
   std::vector<LogTail> to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen, bool opening) const;
 
-  // Nothing can come that sorts at or before this stamp, nor refers to what was before it: all logs of other devices that
-  // are open have quoted everything up to it. 0: nothing is known to be so. `ours` is not asked.
-  uint64_t stable_stamp(const DeviceId& ours) const;
+  // All logs of other devices that are open, and wrote something since `silent` by their author's clock, have quoted
+  // everything up to this stamp: of these nothing can come that sorts at or before it, nor refers to what was before it.
+  // (What comes from others all the same gets its place by a Replayer.) 0: nothing is known to be so. `ours` is not asked.
+  uint64_t stable_stamp(const DeviceId& ours, WallTime silent) const;
   // The names of the devices that keep it from being greater.
-  std::set<std::string> waited_for(const DeviceId& ours) const;
+  std::set<std::string> waited_for(const DeviceId& ours, WallTime silent) const;
 
  private:
   friend class TailBatch;
@@ -118,7 +121,7 @@ class TailBatch : public TailView {
   Result<void> add(const OpenedRecord& opened);
 
   // As LogTails says it, once this is committed.
-  uint64_t stable_stamp(const DeviceId& ours) const;
+  uint64_t stable_stamp(const DeviceId& ours, WallTime silent) const;
   // Whether the author of this log's newest record knew every record of others up to this stamp.
   Result<bool> knows_all(const LogId& log, uint64_t stamp) const;
 

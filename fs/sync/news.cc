@@ -602,7 +602,7 @@ void News::settle(const LogId& id, Log& log) {
 }
 
 void News::advance_stable_line(uint64_t limit) {
-  uint64_t line = std::min(limit, c_.tails.stable_stamp(c_.identity.device));
+  uint64_t line = std::min(limit, c_.tails.stable_stamp(c_.identity.device, c_.silent()));
   if (line <= stable_) return;
   if (auto done = c_.replica.set_stable(line); !done) {
     log_line(LogLevel::kWarning, "history cannot be dropped yet: " + done.error().what());

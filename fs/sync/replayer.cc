@@ -24,7 +24,7 @@ Replayer::Replayer(SyncContext& context, const TailBatch& batch, std::vector<Ord
 Result<model::Applied> Replayer::run(std::span<const std::pair<ObjectId, PackPlace>> places,
                                      std::span<const RowPut> rows, const std::stop_token& stop) {
   TRYV(find_records(stop));
-  const uint64_t line = std::min(c_.replica.stable(), batch_.stable_stamp(c_.identity.device));
+  const uint64_t line = std::min(c_.replica.stable(), batch_.stable_stamp(c_.identity.device, c_.silent()));
   return c_.replica.replay([&] { return next(stop); }, line, places, rows);
 }
 

@@ -236,11 +236,12 @@ SyncStatus Synchronizer::status() const {
   self.self = true;
   std::map<DeviceId, DeviceStatus> newest;
   newest.emplace(self.device, std::move(self));
+  const WallTime silent = s.context.silent();
   for (const LogTail& tail : s.context.tails.all()) {
     DeviceStatus& device = newest[tail.device];
     if (device.number > 0 && tail.when < device.when) continue;
     bool own = device.self;
-    device = {tail.name, tail.device, tail.log, tail.number, tail.when, own};
+    device = {tail.name, tail.device, tail.log, tail.number, tail.when, own, !own && tail.open() && tail.when < silent};
   }
   for (auto& [id, device] : newest) out.devices.push_back(std::move(device));
   return out;

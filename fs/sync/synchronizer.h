@@ -30,6 +30,9 @@ struct SyncOptions {
   // Something that must be in the store and is not becomes a problem after this. Where another program carries the
   // store's files (file://), a day is right.
   Nanos missing_after = std::chrono::minutes(15);
+  // A device that has not closed its log and wrote nothing for this long, by its clock and ours, is not waited for any more
+  // when history is dropped and the store is tidied. What it brings later gets its place all the same.
+  Nanos silent_after = std::chrono::days(60);
   // A checkpoint is written when replaying what came after the last one would cost a new device so many bytes, counting
   // 128 KiB for each record (or half of the last one's size, if that is more); 0: never. How often that is looked at.
   uint64_t checkpoint_from = 8 << 20;
@@ -54,6 +57,7 @@ struct DeviceStatus {
   uint64_t number = 0;  // newest record that is applied here
   WallTime when;        // of that record, by its author's clock
   bool self = false;
+  bool silent = false;  // not waited for any more (SyncOptions::silent_after)
 };
 
 struct Problem {

@@ -64,5 +64,14 @@ TEST(MountOptions, TheCacheHasALimitAndALeastOne) {
   EXPECT_TRUE(parse_mount_options("cache_size=0", flags, settings));
 }
 
+TEST(MountOptions, SilentAfterIsADuration) {
+  MountFlags flags;
+  VolumeSettings settings, weaker;
+  ASSERT_TRUE(parse_mount_options("silent_after=90d", flags, weaker));
+  settings.fill_from(weaker);
+  EXPECT_EQ(settings.silent_after, std::chrono::days(90));
+  EXPECT_FALSE(parse_mount_options("silent_after=soon", flags, settings));
+}
+
 }  // namespace
 }  // namespace coffer::cli

@@ -15,17 +15,6 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// The machine's time, and what a test adds to the date.
-class ShiftedClock : public Clock {
- public:
-  WallTime wall() const override { return {Clock::system().wall().ns + shift_.load()}; }
-  Nanos monotonic() const override { return Clock::system().monotonic(); }
-  void advance(Nanos by) { shift_ += by.count(); }
-
- private:
-  std::atomic<int64_t> shift_{0};
-};
-
 class CollectorTest : public DevicesTest {
  protected:
   SyncOptions options(bool checkpoints = false) const {

@@ -1,10 +1,12 @@
 // A machine with a replica and a synchronizer, on a store that tests share between several.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "base/clock.h"
 #include "fs/replica/replica.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/synchronizer.h"
@@ -16,6 +18,17 @@
 namespace coffer::test {
 
 SyncOptions quick_options();
+
+// The machine's time, and what a test adds to the date.
+class ShiftedClock : public Clock {
+ public:
+  WallTime wall() const override { return {Clock::system().wall().ns + shift_.load()}; }
+  Nanos monotonic() const override { return Clock::system().monotonic(); }
+  void advance(Nanos by) { shift_ += by.count(); }
+
+ private:
+  std::atomic<int64_t> shift_{0};
+};
 
 // A volume without Argon2id: only its secrets.
 struct TestVolume {

@@ -35,17 +35,27 @@ class LateNewsTest : public DevicesTest {
     return stamp;
   }
 
-  // c joins in its own place, sees all that there is, and leaves.
-  void c_visits() {
+  SyncOptions on_the_clock() const {
+    SyncOptions o = quick_options();
+    o.clock = &clock_;
+    return o;
+  }
+  // c joins in its own place, sees all that there is, and leaves: in order, or as if it had lost its power.
+  void c_visits(bool in_order = true) {
     carry(*memory_, *elsewhere_);
-    c_ = std::make_unique<Device>(volume_, elsewhere_, "c");
+    c_ = std::make_unique<Device>(volume_, elsewhere_, "c", on_the_clock());
     c_->start();
     c_->must_sync();
-    c_->stop();
+    if (!in_order) {
+      c_->write("open log", text(100, 90));
+      c_->must_sync();
+    }
+    c_->stop(in_order);
   }
   // A volume that `c` has left, and on which `a` and `b` have gone on so far that what c knew is settled there.
-  void go_on_without_c(SyncOptions options_of_a = quick_options()) {
-    a_ = device("a", options_of_a), b_ = device("b");
+  void go_on_without_c() { go_on_without_c(on_the_clock()); }
+  void go_on_without_c(const SyncOptions& options_of_a, bool c_leaves_in_order = true) {
+    a_ = device("a", options_of_a), b_ = device("b", on_the_clock());
     a_->mkdir("dir");
     a_->mkdir("moved");
     for (int i = 0; i < 10; ++i) a_->write("dir/f" + std::to_string(i), text(500, static_cast<uint64_t>(i)));
@@ -53,7 +63,7 @@ class LateNewsTest : public DevicesTest {
       a_->write(name, text(1000, 1));
     a_->write("moved/inside", noise(300'000, 5));
     settle({a_.get(), b_.get()});
-    c_visits();
+    c_visits(c_leaves_in_order);
 
     for (int i = 0; i < 4; ++i) {
       a_->write("changed by all", text(1000, 10 + static_cast<uint64_t>(i)));
@@ -99,6 +109,7 @@ class LateNewsTest : public DevicesTest {
     EXPECT_FALSE(a_->find("removed by c").has_value());
   }
 
+  mutable ShiftedClock clock_;
   std::unique_ptr<Device> a_, b_, c_;
 };
 
@@ -152,6 +163,39 @@ TEST_F(LateNewsTest, WhatIsPendingStaysOnTop) {
   TAKE(auto read, a_->replica().read(open, 0, still));
   EXPECT_TRUE(read.missing.empty());
   EXPECT_EQ(still, text(1000, 20));
+}
+
+TEST_F(LateNewsTest, WhoIsSilentForLongIsNotWaitedFor) {
+  auto silent = [this] {
+    std::string names;
+    for (const DeviceStatus& d : a_->sync_engine().status().devices) names += d.silent ? d.name : "";
+    return names;
+  };
+  go_on_without_c(on_the_clock(), false);
+  carry(*elsewhere_, *memory_);  // that it is there
+  settle({a_.get(), b_.get()});
+  const uint64_t line = a_->replica().stable();
+  clock_.advance(std::chrono::days(59));
+  auto go_on = [this](uint64_t seed) {
+    for (auto& d : {a_.get(), b_.get()}) d->write("of b 1", text(1000, seed++));
+    settle({a_.get(), b_.get()});
+    for (auto& d : {a_.get(), b_.get()}) d->must_sync();
+  };
+  go_on(70);
+  EXPECT_EQ(a_->replica().stable(), line);
+  EXPECT_EQ(silent(), "");
+  clock_.advance(std::chrono::days(2));
+  go_on(80);
+  EXPECT_GT(a_->replica().stable(), line + 2);
+  EXPECT_EQ(silent(), "c");
+
+  work_of_c();
+  carry_on_both_sides();
+  settle({a_.get(), b_.get()});
+  auto d = device("d", on_the_clock());
+  expect_equal({a_.get(), b_.get(), d.get()});
+  expect_nothing_lost();
+  EXPECT_EQ(silent(), "");
 }
 
 // It sorts after all that is settled (or with the last of it, as the machines' timing goes), but its author did not know all

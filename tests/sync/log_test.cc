@@ -72,7 +72,9 @@ class LogTest : public SyncUnitTest {
     for (RowPut& p : batch.rows()) rows_[p.key.bytes] = *p.value;
     batch.commit();
   }
-  uint64_t stable(uint8_t ours) const { return tails_.stable_stamp(fixed_id<DeviceId>(ours)); }
+  uint64_t stable(uint8_t ours, WallTime silent = {}) const {
+    return tails_.stable_stamp(fixed_id<DeviceId>(ours), silent);
+  }
 
   std::map<std::string, Bytes> rows_;
   LogTails tails_;
