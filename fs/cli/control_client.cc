@@ -26,6 +26,12 @@ Failure dead(const FoundMount& mount) {
 
 }  // namespace
 
+bool on_a_mount(const std::string& operand) {
+  auto path = resolve_path(operand);
+  auto mounts = read_mounts();
+  return path && mounts && find_coffer_mount(*mounts, *path) != nullptr;
+}
+
 Outcome<FoundMount> find_mount(const std::string& directory) {
   TRY(std::string path, resolve_path(directory));
   TRY(auto mounts, read_mounts());

@@ -18,6 +18,9 @@ struct FoundMount {
   Registration registration;
 };
 
+// Whether `operand`, which may also name a store, is in a coffer mount.
+bool on_a_mount(const std::string& operand);
+
 // kGeneral with a helpful sentence: not a coffer mount, or one whose daemon is dead.
 Outcome<FoundMount> find_mount(const std::string& directory);
 

@@ -5,7 +5,6 @@
 #include "fs/cli/control_client.h"
 #include "fs/cli/format.h"
 #include "fs/cli/interrupt.h"
-#include "fs/cli/mount_table.h"
 #include "fs/cli/open_drive.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/status_json.h"
@@ -22,12 +21,6 @@ CollectOptions collect_options(const Arguments& arguments) {
   options.list_objects = true;
   options.dry_run = arguments.dry_run;
   return options;
-}
-
-bool on_a_mount(const std::string& operand) {
-  auto path = resolve_path(operand);
-  auto mounts = read_mounts();
-  return path && mounts && find_coffer_mount(*mounts, *path) != nullptr;
 }
 
 // As the device that this machine is in the volume: since when something is dead is in its state directory.

@@ -30,6 +30,7 @@ Outcome<int> dispatch(const Arguments& arguments) {
       {"key remove", run_key_remove},
       {"key change", run_key_change},
       {"key forget", run_key_forget},
+      {"device list", run_device_list},
       {"conflicts", run_conflicts},
   };
   if (arguments.command == "mount") return run_mount(arguments);

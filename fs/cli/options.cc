@@ -61,7 +61,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* help, std::ve
   return command;
 }
 
-const char* const kNotThereYet[] = {"device", "snapshot", "history", "restore", "doctor"};
+const char* const kNotThereYet[] = {"snapshot", "history", "restore", "doctor"};
 
 void add_key_commands(CLI::App& app, Arguments& arguments) {
   KeyArguments& k = arguments.key;
@@ -90,6 +90,15 @@ void add_key_commands(CLI::App& app, Arguments& arguments) {
   new_secret(change);
   command("forget", "remove what mount --keep-key has kept", "STORE|NAME", 1);
   command("rotate", "not there yet", "STORE|NAME", 1);
+}
+
+void add_device_commands(CLI::App& app, Arguments& arguments) {
+  CLI::App* device = app.add_subcommand("device", "the devices of a volume")->fallthrough();
+  device->require_subcommand(1);
+  auto command = [&](const char* name, const char* help, const char* operand_names, int most) {
+    return add_command(*device, name, help, arguments.operands, operand_names, most, most);
+  };
+  command("list", "which devices there are, and when they last wrote", "STORE|NAME|DIR", 1);
 }
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
@@ -204,6 +213,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
       ->type_name("DURATION");
   gc->add_flag("--dry-run", arguments.dry_run, "only say what would be deleted");
   add_key_commands(app, arguments);
+  add_device_commands(app, arguments);
   for (const char* name : kNotThereYet)
     app.add_subcommand(name, "")->group("Not there yet")->allow_extras()->prefix_command();
 
@@ -216,7 +226,8 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
   }
   const CLI::App* chosen = app.get_subcommands().front();
   arguments.command = chosen->get_name();
-  if (arguments.command == "key") arguments.command += " " + chosen->get_subcommands().front()->get_name();
+  if (arguments.command == "key" || arguments.command == "device")
+    arguments.command += " " + chosen->get_subcommands().front()->get_name();
   for (const std::string& o : mount_options)
     arguments.settings.mount_options += (arguments.settings.mount_options.empty() ? "" : ",") + o;
   if (arguments.command == "mount" && operands.size() == 2) arguments.settings.directory = operands[1];

@@ -35,7 +35,7 @@ struct Arguments {
   VolumeSettings settings;            // what the options said
   KeyArguments key;
   CheckArguments check;
-  bool json = false;                    // status, ls, conflicts, gc, key list, check
+  bool json = false;                    // status, ls, conflicts, gc, key list, device list, check
   bool watch = false;                   // status
   bool now = false, lazy = false;       // unmount
   bool foreground = false;              // mount

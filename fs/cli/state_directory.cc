@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kFinishingWaitSeconds = 20;
 constexpr size_t kSaltSize = 32;
+constexpr size_t kIdentityMax = 64 << 10;
 constexpr size_t kRoomForVolume = 1 << 20;  // what a new volume takes at least: journal, table, an empty root directory
 
 std::string store_file(const std::string& root, const std::string& canonical_store) {
@@ -197,6 +198,14 @@ Outcome<void> keep_slots(const std::string& root, const VolumeHead& head, const 
   return {};
 }
 
+Outcome<std::optional<KeptIdentity>> kept_identity(const std::string& root, const VolumeId& volume) {
+  const std::string path = directory_of(root, volume);
+  TRY(auto salt, read_optional(path + "/salt", 4096));
+  TRY(auto sealed, read_optional(path + "/identity", kIdentityMax));
+  if (!salt || salt->size() != kSaltSize || !sealed) return std::nullopt;
+  return KeptIdentity{std::move(*salt), std::move(*sealed)};
+}
+
 bool VolumeDirectory::exists(const std::string& root, const VolumeId& volume) {
   return ::access((directory_of(root, volume) + "/salt").c_str(), F_OK) == 0;
 }
@@ -227,7 +236,9 @@ Outcome<VolumeDirectory> VolumeDirectory::open(const std::string& root, const Vo
   return d;
 }
 
-Outcome<std::optional<Bytes>> VolumeDirectory::identity() const { return read_optional(path_ + "/identity", 64 << 10); }
+Outcome<std::optional<Bytes>> VolumeDirectory::identity() const {
+  return read_optional(path_ + "/identity", kIdentityMax);
+}
 
 Outcome<void> VolumeDirectory::put_identity(BytesView sealed) {
   TRYV(write_durably(path_ + "/identity", sealed));

@@ -49,6 +49,12 @@ Outcome<std::optional<KeptSlots>> kept_slots(const std::string& root, const Volu
 // Replaces the copies when they differ. Durable. The directory must exist.
 Outcome<void> keep_slots(const std::string& root, const VolumeHead& head, const std::vector<Bytes>& slots);
 
+// What tells, with the volume's keys, who this device is; nullopt when it is no member. Takes no lock.
+struct KeptIdentity {
+  Bytes salt, sealed;
+};
+Outcome<std::optional<KeptIdentity>> kept_identity(const std::string& root, const VolumeId& volume);
+
 // One volume's part of the state directory, locked for this process. Moves; the lock goes with it.
 class VolumeDirectory {
  public:

@@ -1,6 +1,9 @@
 #include "fs/cli/status_json.h"
 
+#include <algorithm>
 #include <cmath>
+#include <set>
+#include <vector>
 
 #include "fs/cli/format.h"
 #include "remote/url.h"
@@ -66,7 +69,8 @@ std::string device_text(const json& device) {
   std::string out = text(device, "name");
   out += flag(device, "self") ? " (this one)" : "";
   double age = real(device, "age_seconds");
-  if (device.contains("age_seconds")) out += ", last record " + format_duration(age) + " ago";
+  if (auto it = device.find("age_seconds"); it != device.end() && it->is_number())
+    out += ", last record " + format_duration(age) + " ago";
   if (flag(device, "silent")) out += ", not waited for any more";
   return out;
 }
@@ -113,17 +117,25 @@ std::string collection_text(const json& c, bool dry_run) {
   return out;
 }
 
+json device_json(const DeviceStatus& d, WallTime now) {
+  json out = {{"name", d.name},
+              {"device", d.device.str()},
+              {"log", d.log.str()},
+              {"number", d.number},
+              {"when", format_time(d.when)},
+              {"age_seconds", age_seconds(d.when, now)},
+              {"self", d.self},
+              {"since", time_or_null(d.since)},
+              {"runs", d.runs},
+              {"records", d.records},
+              {"silent", d.silent}};
+  if (d.number == 0) out["when"] = out["age_seconds"] = nullptr;
+  return out;
+}
+
 json status_json(const SyncStatus& s, WallTime now) {
   json devices = json::array();
-  for (const DeviceStatus& d : s.devices)
-    devices.push_back({{"name", d.name},
-                       {"device", d.device.str()},
-                       {"log", d.log.str()},
-                       {"number", d.number},
-                       {"when", format_time(d.when)},
-                       {"age_seconds", age_seconds(d.when, now)},
-                       {"self", d.self},
-                       {"silent", d.silent}});
+  for (const DeviceStatus& d : s.devices) devices.push_back(device_json(d, now));
   json problems = json::array();
   for (const Problem& p : s.problems)
     problems.push_back({{"what", p.what}, {"todo", p.todo}, {"since", format_time(p.since)}});
@@ -171,6 +183,40 @@ json confinement_json(const Confinement& c) {
 std::string confinement_text(const json& c) {
   std::string out = flag(c, "system_calls") ? "system calls" : "not in its system calls";
   out += flag(c, "files") ? ", files" : ", not in its files: " + text(c, "why_not_files");
+  return out;
+}
+
+std::string devices_text(const json& devices) {
+  constexpr size_t kShortId = 8;  // digits; more are shown where they are needed to tell two apart
+  std::vector<std::string> ids;
+  size_t digits = kShortId, longest = sizeof "NAME" - 1;
+  for (const json& d : devices) {
+    if (!d.is_object()) continue;
+    ids.push_back(text(d, "device"));
+    longest = std::max(longest, text(d, "name").size());
+  }
+  auto alike = [&] {
+    std::set<std::string> shown;
+    return !std::ranges::all_of(ids, [&](const std::string& id) { return shown.insert(id.substr(0, digits)).second; });
+  };
+  while (digits < 2 * DeviceId::kSize && alike()) ++digits;
+  auto row = [&](const std::string& id, const std::string& name, const std::string& since, const std::string& wrote,
+                 const std::string& record, const std::string& runs, const std::string& remark) {
+    auto padded = [](std::string cell, size_t width) {
+      cell.resize(std::max(cell.size(), width), ' ');
+      return cell + "  ";
+    };
+    return padded(id, digits) + padded(name, longest) + padded(since, 20) + padded(wrote, 20) + padded(record, 7) +
+           runs + remark + "\n";
+  };
+  std::string out = row("ID", "NAME", "SINCE", "LAST WROTE", "RECORDS", "RUNS", "");
+  for (const json& d : devices) {
+    if (!d.is_object()) continue;
+    auto or_dash = [&d](const char* name) { return text(d, name).empty() ? "-" : text(d, name); };
+    out += row(text(d, "device").substr(0, digits), text(d, "name"), or_dash("since"), or_dash("when"),
+               std::to_string(number(d, "records")), std::to_string(number(d, "runs")),
+               flag(d, "self") ? "  [this one]" : "");
+  }
   return out;
 }
 

@@ -15,6 +15,7 @@
 namespace coffer::cli {
 
 nlohmann::json status_json(const SyncStatus& status, WallTime now);
+nlohmann::json device_json(const DeviceStatus& device, WallTime now);
 nlohmann::json counters_json(const StoreCounters& counters);
 nlohmann::json counters_json(const ReplicaCounters& counters);
 // Packs on the local disk, and whether that is full.
@@ -30,5 +31,7 @@ std::string collection_text(const nlohmann::json& collection, bool dry_run);
 
 // Fields that are missing or of another type are left out: the daemon may be of another version.
 std::string status_text(const nlohmann::json& status);
+// A table of what is in status's "devices".
+std::string devices_text(const nlohmann::json& devices);
 
 }  // namespace coffer::cli

@@ -23,6 +23,8 @@ class StoreReader {
   static Outcome<std::unique_ptr<StoreReader>> open(Target target, std::stop_token stop);
 
   Replica& replica() { return *drive_->replica; }
+  const Synchronizer& synchronizer() const { return *drive_->synchronizer; }
+  const VolumeSecrets& secrets() const { return drive_->volume->secrets; }
   // "a/b/c", with or without a leading slash; symbolic links are not followed.
   Outcome<model::Node> find(std::string_view path);
   // Calls `visit` for every entry of a directory, in its order.

@@ -6,7 +6,7 @@ namespace coffer {
 
 namespace {
 
-constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kTailVersion = 2, kMarkVersion = 1;
 
 RowKey mark_key(const LogId& log, uint64_t number) {
   std::string key = LogTails::kMarkPrefix + std::string(as_string(log.view()));
@@ -17,7 +17,7 @@ RowKey mark_key(const LogId& log, uint64_t number) {
 Bytes encode(const RecordMark& mark) {
   Bytes out;
   Writer w(out);
-  w.u8(kRowVersion);
+  w.u8(kMarkVersion);
   w.id(mark.hash);
   w.u64(mark.stamp);
   return out;
@@ -68,7 +68,7 @@ uint64_t stable_stamp_of(const std::map<LogId, LogTail>& tails, const DeviceId& 
 Bytes encode(const LogTail& tail) {
   Bytes out;
   Writer w(out);
-  w.u8(kRowVersion);
+  w.u8(kTailVersion);
   w.u64(tail.number);
   w.id(tail.hash);
   w.u64(tail.stamp);
@@ -85,12 +85,14 @@ Bytes encode(const LogTail& tail) {
     w.u64(seen.number);
     w.u64(seen.stamp);
   }
+  w.u64(static_cast<uint64_t>(tail.opened.ns));
   return out;
 }
 
 Result<LogTail> decode_tail(const LogId& log, BytesView row) {
   Reader in(row);
-  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "the row of a log was written by a later coffer");
+  const uint8_t version = in.u8();
+  if (version > kTailVersion) return fail(Code::kTooNew, "the row of a log was written by a later coffer");
   LogTail tail;
   tail.log = log;
   tail.number = in.u64();
@@ -111,6 +113,7 @@ Result<LogTail> decode_tail(const LogId& log, BytesView row) {
     seen.stamp = in.u64();
     tail.seen.emplace(other, seen);
   }
+  if (version >= 2) tail.opened.ns = static_cast<int64_t>(in.u64());
   if (!in.at_end()) return fail(Code::kCorrupt, "the row of a log is damaged");
   return tail;
 }
@@ -131,7 +134,7 @@ Result<void> LogTails::load(const std::vector<Row>& rows) {
 
 Result<RecordMark> LogTails::decode_mark(BytesView row) {
   Reader in(row);
-  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "a row of the log was written by a later coffer");
+  if (in.u8() > kMarkVersion) return fail(Code::kTooNew, "a row of the log was written by a later coffer");
   RecordMark mark;
   mark.hash = in.id<Hash>();
   mark.stamp = in.u64();
@@ -296,6 +299,7 @@ Result<void> TailBatch::add(const OpenedRecord& opened) {
   for (const LogHead& head : record.heads) TRYV(see(head));
   if (record.opening) {
     tail.first_stamp = record.stamp;
+    tail.opened = record.when;
     tail.device = record.opening->certificate.device;
     tail.key = record.opening->certificate.key;
     tail.name = record.opening->device_name;

@@ -1,6 +1,6 @@
 // What is known of every log: how far it is applied here, who writes it, and what its author had seen.
 //
-// Rows (all keys clear): "St" log 16              -> tail: version u8 = 1, then LogTail's fields in order
+// Rows (all keys clear): "St" log 16              -> tail: version u8 = 2, then LogTail's fields in order (1: without `opened`)
 //                        "Sr" log 16 number BE 8  -> version u8 = 1 | hash 32 | stamp u64: a record that is applied here
 #pragma once
 
@@ -39,6 +39,7 @@ struct LogTail {
   bool closed = false;             // by its own closing record
   std::optional<LogId> successor;  // the log that names this one as its predecessor
   std::map<LogId, Seen> seen;
+  WallTime opened;  // of its first record; 0: not known, since the row is of version 1
 
   LogHead head() const { return {log, number, hash}; }
   bool open() const { return !closed && !successor; }

@@ -239,9 +239,16 @@ SyncStatus Synchronizer::status() const {
   const WallTime silent = s.context.silent();
   for (const LogTail& tail : s.context.tails.all()) {
     DeviceStatus& device = newest[tail.device];
+    ++device.runs;
+    device.records += tail.number;
+    if (tail.opened.ns != 0 && (!device.since || tail.opened < *device.since)) device.since = tail.opened;
     if (device.number > 0 && tail.when < device.when) continue;
-    bool own = device.self;
-    device = {tail.name, tail.device, tail.log, tail.number, tail.when, own, !own && tail.open() && tail.when < silent};
+    device.name = tail.name;
+    device.device = tail.device;
+    device.log = tail.log;
+    device.number = tail.number;
+    device.when = tail.when;
+    device.silent = !device.self && tail.open() && tail.when < silent;
   }
   for (auto& [id, device] : newest) out.devices.push_back(std::move(device));
   return out;

@@ -50,14 +50,18 @@ struct CollectOptions {
   bool dry_run = false;       // deletes nothing, and notes nothing
 };
 
+// A member, by what is applied here. Times are by its own clock.
 struct DeviceStatus {
   std::string name;
   DeviceId device;
-  LogId log;
-  uint64_t number = 0;  // newest record that is applied here
-  WallTime when;        // of that record, by its author's clock
+  LogId log;            // the one with its newest record
+  uint64_t number = 0;  // of that record; 0: it has written none
+  WallTime when;        // of that record
   bool self = false;
-  bool silent = false;  // not waited for any more (SyncOptions::silent_after)
+  bool silent = false;            // not waited for any more (SyncOptions::silent_after)
+  std::optional<WallTime> since;  // of its first record, as far as is known
+  uint64_t runs = 0;              // logs
+  uint64_t records = 0;           // in all of them
 };
 
 struct Problem {

@@ -74,8 +74,8 @@ TEST(Options, NonsenseEndsWithUsage) {
 }
 
 TEST(Options, WhatIsNotThereYetIsStillACommand) {
-  Arguments a = parsed({"coffer", "device", "list", "/store", "--whatever"});
-  EXPECT_EQ(a.command, "device");
+  Arguments a = parsed({"coffer", "snapshot", "list", "/store", "--whatever"});
+  EXPECT_EQ(a.command, "snapshot");
   EXPECT_EQ(parsed({"coffer", "key", "rotate", "/store"}).command, "key rotate");
 }
 
@@ -94,6 +94,15 @@ TEST(Options, KeyHasCommandsOfItsOwn) {
   EXPECT_EQ(refused({"coffer", "key", "/store"}), 2);
   EXPECT_EQ(refused({"coffer", "key", "remove", "/store"}), 2);
   EXPECT_EQ(refused({"coffer", "mount", "/a", "/b", "--keep-key", "nowhere"}), 2);
+}
+
+TEST(Options, DeviceHasCommandsOfItsOwn) {
+  Arguments a = parsed({"coffer", "device", "list", "--json", "/store"});
+  EXPECT_EQ(a.command, "device list");
+  EXPECT_TRUE(a.json);
+  EXPECT_EQ(a.operands, std::vector<std::string>{"/store"});
+  EXPECT_EQ(refused({"coffer", "device"}), 2);
+  EXPECT_EQ(refused({"coffer", "device", "list"}), 2);
 }
 
 TEST(Options, HelpAndVersionSucceed) {

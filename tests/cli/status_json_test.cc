@@ -16,6 +16,7 @@ TEST(StatusJson, HasWhatThePageSays) {
   status.upload_rate = 1 << 20;
   DeviceStatus device;
   device.name = "laptop";
+  device.number = 1;
   device.when = WallTime{1'000'000'000};
   device.self = true;
   status.devices = {device};
@@ -46,10 +47,39 @@ TEST(StatusJson, TellsWhatTheCacheTakesAndMayTake) {
       << status_text(with);
 }
 
+TEST(StatusJson, DevicesAreATable) {
+  DeviceStatus writer;
+  writer.name = "laptop";
+  writer.device.bytes[0] = 0xAB;
+  writer.number = 4;
+  writer.records = 9;
+  writer.runs = 3;
+  writer.when = WallTime{86'400'000'000'000};
+  writer.since = WallTime{0};
+  writer.self = true;
+  DeviceStatus fresh;
+  fresh.name = "tower \x1b[2J";
+  fresh.device = writer.device;
+  fresh.device.bytes[15] = 1;  // alike but for the last digit
+  json devices = {device_json(writer, WallTime{0}), device_json(fresh, WallTime{0})};
+  EXPECT_TRUE(devices[1]["when"].is_null());
+  EXPECT_TRUE(devices[1]["since"].is_null());
+  std::string text = devices_text(devices);
+  EXPECT_NE(text.find("ab000000000000000000000000000000  laptop"), std::string::npos) << text;
+  EXPECT_NE(text.find("1970-01-01T00:00:00Z  1970-01-02T00:00:00Z  9        3  [this one]\n"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("ab000000000000000000000000000001  tower"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  devices.erase(1);
+  EXPECT_NE(devices_text(devices).find("ab000000  laptop"), std::string::npos);
+}
+
 TEST(StatusJson, TextSurvivesAnyJson) {
   for (const char* text : {"{}", "{\"devices\":5,\"problems\":{\"a\":1},\"waiting\":[]}",
                            "{\"devices\":[1,null,{}],\"problems\":[{}],\"online\":\"yes\"}"})
     EXPECT_FALSE(status_text(json::parse(text)).empty());
+  for (const char* text : {"{}", "5", "[1,null,{},{\"device\":3}]"})
+    EXPECT_FALSE(devices_text(json::parse(text)).empty());
 }
 
 TEST(StatusJson, NamesCannotCommandTheTerminal) {

@@ -115,6 +115,20 @@ TEST_F(LogTest, RowsComeBack) {
   EXPECT_CODE(Code::kCorrupt, loaded.load(rows));
 }
 
+TEST_F(LogTest, RowsOfVersion1AreRead) {
+  Writer a = writer(1, 1);
+  accept(next(a, {}, {}, [](Record& r) { r.when = WallTime{5}; }));
+  LogTail tail = *tails_.find(a.log);
+  EXPECT_EQ(tail.opened, WallTime{5});
+  Bytes row = encode(tail);
+  row[0] = 1;
+  row.resize(row.size() - 8);
+  TAKE(LogTail old, decode_tail(a.log, row));
+  EXPECT_EQ(old.opened, WallTime{});
+  tail.opened = {};
+  EXPECT_EQ(old, tail);
+}
+
 TEST_F(LogTest, ForgedRecordsAreRefused) {
   Writer a = writer(1, 1);
   Writer stranger = writer(2, 2);
