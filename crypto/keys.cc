@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "crypto/derive.h"
+#include "crypto/hash.h"
 #include "crypto/require.h"
 
 namespace coffer {
@@ -24,6 +25,8 @@ enum : uint64_t {  // of the salted local key
 };
 
 constexpr std::string_view kCertificateText = "coffer device certificate";
+constexpr std::string_view kVoucherText = "coffer device voucher";
+constexpr std::string_view kDeviceIdText = "coffer device id";
 
 Secret salted_local_key(const Secret& volume_key, BytesView salt32) {
   internal::require(salt32.size() == 32, "salt of the local keys is not 32 bytes");
@@ -32,13 +35,14 @@ Secret salted_local_key(const Secret& volume_key, BytesView salt32) {
   return out;
 }
 
-// What a certificate's signature covers: the text, a zero byte, volume 16 | device 16 | key 32 | epoch u32.
-Bytes certificate_message(const VolumeId& volume, const DeviceCertificate& c) {
+// What a certificate's signature covers; `voucher` is null when it is the volume's.
+Bytes certificate_message(const VolumeId& volume, const DeviceId* voucher, const DeviceCertificate& c) {
   Bytes message;
   Writer w(message);
-  w.raw(as_bytes(kCertificateText));
+  w.raw(as_bytes(voucher ? kVoucherText : kCertificateText));
   w.u8(0);
   w.id(volume);
+  if (voucher) w.id(*voucher);
   w.id(c.device);
   w.id(c.key);
   w.u32(c.epoch);
@@ -99,13 +103,34 @@ LocalKeys::LocalKeys(const Secret& salted)
 
 DeviceCertificate DeviceCertificate::issue(const SigningKey& volume_signing, const VolumeId& volume,
                                            const DeviceId& device, const PublicKey& key, Epoch epoch) {
-  DeviceCertificate c{device, key, epoch, {}};
-  c.signature = volume_signing.sign(certificate_message(volume, c));
+  DeviceCertificate c{device, key, epoch, {}, {}};
+  c.signature = volume_signing.sign(certificate_message(volume, nullptr, c));
+  return c;
+}
+
+Result<DeviceCertificate> DeviceCertificate::vouch(const DeviceCertificate& by, const SigningKey& by_key,
+                                                   const VolumeId& volume, const PublicKey& key, Epoch epoch) {
+  if (by.vouchers.size() >= kMaxVouchers)
+    return fail(Code::kInvalid, "this device was let in by one that was let in by another, and so on, too often");
+  DeviceCertificate c{device_id_of(key), key, epoch, {}, by.vouchers};
+  c.vouchers.push_back({by.device, by.key, by.epoch, by.signature, {}});
+  c.signature = by_key.sign(certificate_message(volume, &by.device, c));
   return c;
 }
 
 bool DeviceCertificate::valid(const PublicKey& volume_signing_public, const VolumeId& volume) const {
-  return verify(volume_signing_public, certificate_message(volume, *this), signature);
+  if (vouchers.size() > kMaxVouchers) return false;
+  const DeviceCertificate* voucher = nullptr;
+  auto holds = [&](const DeviceCertificate& c) {
+    if (!voucher) return verify(volume_signing_public, certificate_message(volume, nullptr, c), c.signature);
+    return c.device == device_id_of(c.key) &&
+           verify(voucher->key, certificate_message(volume, &voucher->device, c), c.signature);
+  };
+  for (const DeviceCertificate& c : vouchers) {
+    if (!holds(c)) return false;
+    voucher = &c;
+  }
+  return holds(*this);
 }
 
 void DeviceCertificate::encode(Writer& w) const {
@@ -122,6 +147,26 @@ DeviceCertificate DeviceCertificate::decode(Reader& r) {
   c.epoch = r.u32();
   c.signature = r.id<Signature>();
   return c;
+}
+
+void DeviceCertificate::encode_vouchers(Writer& w) const {
+  internal::require(!vouchers.empty() && vouchers.size() <= kMaxVouchers, "not a number of vouchers");
+  w.u8(static_cast<uint8_t>(vouchers.size()));
+  for (const DeviceCertificate& c : vouchers) c.encode(w);
+}
+
+void DeviceCertificate::decode_vouchers(Reader& r) {
+  const uint8_t count = r.u8();
+  if (count == 0 || count > kMaxVouchers) r.fail();
+  for (uint8_t i = 0; i < count && r.ok(); ++i) vouchers.push_back(decode(r));
+}
+
+DeviceId device_id_of(const PublicKey& key) {
+  Bytes message = to_bytes(kDeviceIdText);
+  Writer w(message);
+  w.u8(0);
+  w.id(key);
+  return DeviceId::from(blake2b(message).view().first(DeviceId::kSize));
 }
 
 }  // namespace coffer

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -85,20 +86,40 @@ struct VolumeSecrets {
   std::optional<SigningKey> signing_secret;  // absent in a device's own slot
 };
 
-// A member's certificate: this device key belongs to this volume, signed by the volume signing key. Encoded as device
-// 16 | key 32 | epoch u32 | signature 64; the signature covers "coffer device certificate" 0x00 | volume 16 | device 16
-// | key 32 | epoch u32.
+// A member's certificate: this device key belongs to this volume. The volume signing key says so, or another member
+// vouches for it; then it has that member's certificate with it, and those of who vouched for him in his turn.
+//
+// Encoded as device 16 | key 32 | epoch u32 | signature 64. The signature is
+//   by the volume signing key, over "coffer device certificate" 0x00 | volume 16 | device 16 | key 32 | epoch u32; or
+//   by the voucher's device key, over "coffer device voucher" 0x00 | volume 16 | voucher's device 16 | device 16 | key 32
+//     | epoch u32. Then the device id is device_id_of() the key, so that nobody can vouch for a key in another's name.
+// The vouchers are encoded apart, where the place of the certificate says that there are some, as count u8, from 1 to
+// kMaxVouchers | count x such a certificate: the first is by the volume signing key, each other one by the one before it,
+// and the last one vouches for the device itself.
+//
+// A certificate has no end of its own. Who revokes a device has to say what becomes of those that it vouched for: they are
+// members by its word alone.
 struct DeviceCertificate {
   DeviceId device;
   PublicKey key;  // Ed25519, signs the device's records
   Epoch epoch;    // the newest epoch when it joined
   Signature signature;
+  std::vector<DeviceCertificate> vouchers;  // these have none of their own
 
   static DeviceCertificate issue(const SigningKey& volume_signing, const VolumeId&, const DeviceId&, const PublicKey&,
                                  Epoch);
+  // For the device with this key, by the one with this certificate. kInvalid: that one has kMaxVouchers itself.
+  static Result<DeviceCertificate> vouch(const DeviceCertificate& by, const SigningKey& by_key, const VolumeId&,
+                                         const PublicKey&, Epoch);
   bool valid(const PublicKey& volume_signing_public, const VolumeId&) const;
   void encode(Writer&) const;
   static DeviceCertificate decode(Reader&);  // caller checks reader.ok()
+  void encode_vouchers(Writer&) const;       // there must be some
+  void decode_vouchers(Reader&);
 };
+inline constexpr size_t kMaxVouchers = 16;
+
+// The id of a device that others vouch for: the first 16 bytes of BLAKE2b-256("coffer device id" 0x00 | key 32).
+DeviceId device_id_of(const PublicKey& key);
 
 }  // namespace coffer

@@ -28,13 +28,15 @@ std::unexpected<Error> bad(std::string what) { return fail(Code::kCorrupt, "the 
 
 Result<Checkpoint> decode_body(BytesView unsigned_body) {
   Reader in(unsigned_body);
-  if (uint16_t version = in.u16(); in.ok() && version != kCheckpointVersion)
+  const uint16_t version = in.u16();
+  if (in.ok() && (version == 0 || version > kCheckpointVersion))
     return fail(Code::kTooNew, "the checkpoint has version " + std::to_string(version) + ": written by a later coffer");
   Checkpoint out;
   out.stamp = in.u64();
   out.records = in.u64();
   out.when.ns = static_cast<int64_t>(in.u64());
   out.certificate = DeviceCertificate::decode(in);
+  if (version == kCheckpointVersion) out.certificate.decode_vouchers(in);
   const uint64_t rows = in.u64();
   out.segments.resize(in.count(kSegmentMin));
   const SegmentInfo* before = nullptr;
@@ -75,11 +77,13 @@ Result<Bytes> seal_checkpoint(const Checkpoint& checkpoint, const VolumeId& volu
                               const EpochKeys& keys, const SigningKey& device) {
   Bytes body;
   Writer w(body);
-  w.u16(kCheckpointVersion);
+  const bool vouched_for = !checkpoint.certificate.vouchers.empty();
+  w.u16(vouched_for ? kCheckpointVersion : kCheckpointVersion - 1);
   w.u64(checkpoint.stamp);
   w.u64(checkpoint.records);
   w.u64(static_cast<uint64_t>(checkpoint.when.ns));
   checkpoint.certificate.encode(w);
+  if (vouched_for) checkpoint.certificate.encode_vouchers(w);
   w.u64(checkpoint.rows());
   w.varint(checkpoint.segments.size());
   for (const SegmentInfo& s : checkpoint.segments) {

@@ -4,8 +4,8 @@
 //     0  epoch u32                  of the keys that it is sealed with
 //     4  AEAD( body length u32 | body | zeros ), to the end; the object has a padded size
 // body:
-//   version u16 = 1 | stamp u64 | records u64 | author's time i64, ns since 1970 | author's certificate
-//   | rows u64, of all segments
+//   version u16 | stamp u64 | records u64 | author's time i64, ns since 1970 | author's certificate (crypto/keys.h)
+//   | its vouchers, in version 2: there are some; 1: there are none | rows u64, of all segments
 //   | count varint | count x ( segment 16 | hash of the object 32 | hash of the plain content 32
 //                            | object size varint | plain size varint | rows varint | first key string ), by first key
 //   | signature 64: Ed25519 by the device's key over BLAKE2b-256 of
@@ -26,7 +26,7 @@
 
 namespace coffer {
 
-inline constexpr uint16_t kCheckpointVersion = 1;
+inline constexpr uint16_t kCheckpointVersion = 2;
 inline constexpr size_t kCheckpointMax = 64 << 20;  // of the root object; larger ones are refused unread
 
 struct Checkpoint {

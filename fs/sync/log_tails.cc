@@ -86,6 +86,8 @@ Bytes encode(const LogTail& tail) {
     w.u64(seen.stamp);
   }
   w.u64(static_cast<uint64_t>(tail.opened.ns));
+  w.varint(tail.vouchers.size());
+  for (const DeviceId& voucher : tail.vouchers) w.id(voucher);
   return out;
 }
 
@@ -113,7 +115,11 @@ Result<LogTail> decode_tail(const LogId& log, BytesView row) {
     seen.stamp = in.u64();
     tail.seen.emplace(other, seen);
   }
-  if (version >= 2) tail.opened.ns = static_cast<int64_t>(in.u64());
+  if (version >= 2) {
+    tail.opened.ns = static_cast<int64_t>(in.u64());
+    tail.vouchers.resize(in.count(DeviceId::kSize));
+    for (DeviceId& voucher : tail.vouchers) voucher = in.id<DeviceId>();
+  }
   if (!in.at_end()) return fail(Code::kCorrupt, "the row of a log is damaged");
   return tail;
 }
@@ -303,6 +309,8 @@ Result<void> TailBatch::add(const OpenedRecord& opened) {
     tail.device = record.opening->certificate.device;
     tail.key = record.opening->certificate.key;
     tail.name = record.opening->device_name;
+    for (const DeviceCertificate& voucher : record.opening->certificate.vouchers)
+      tail.vouchers.push_back(voucher.device);
     if (const auto& before = record.opening->predecessor) {
       TRYV(see(*before));
       if (auto ended = find(before->log)) {

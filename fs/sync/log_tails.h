@@ -1,6 +1,6 @@
 // What is known of every log: how far it is applied here, who writes it, and what its author had seen.
 //
-// Rows (all keys clear): "St" log 16              -> tail: version u8 = 2, then LogTail's fields in order (1: without `opened`)
+// Rows (all keys clear): "St" log 16              -> tail: version u8 = 2, then LogTail's fields in order (1: without the last two)
 //                        "Sr" log 16 number BE 8  -> version u8 = 1 | hash 32 | stamp u64: a record that is applied here
 #pragma once
 
@@ -40,6 +40,10 @@ struct LogTail {
   std::optional<LogId> successor;  // the log that names this one as its predecessor
   std::map<LogId, Seen> seen;
   WallTime opened;  // of its first record; 0: not known, since the row is of version 1
+  // Whose word made the device a member, as its certificate has it (crypto/keys.h): the last one vouches for it, the one
+  // before for that one, and so on; nobody when the volume's signing key did. Whoever revokes one of them has to void
+  // what it has vouched for since.
+  std::vector<DeviceId> vouchers;
 
   LogHead head() const { return {log, number, hash}; }
   bool open() const { return !closed && !successor; }

@@ -11,7 +11,7 @@ namespace coffer {
 
 namespace {
 
-constexpr uint8_t kOpening = 1, kClosing = 2, kAcknowledgement = 4;
+constexpr uint8_t kOpening = 1, kClosing = 2, kAcknowledgement = 4, kVouchedFor = 8;
 constexpr uint8_t kOwnObject = 0, kCarried = 1;
 constexpr uint8_t kPlainChanges = 0;
 constexpr size_t kHeaderPlain = kRecordHeader - 4 - kSealOverhead;
@@ -38,10 +38,12 @@ Bytes encode_body(const Record& record, BytesView carried) {
   w.u64(record.stamp);
   w.id(record.previous);
   w.u64(static_cast<uint64_t>(record.when.ns));
+  const bool vouched_for = record.opening && !record.opening->certificate.vouchers.empty();
   w.u8(static_cast<uint8_t>((record.opening ? kOpening : 0) | (record.closing ? kClosing : 0) |
-                            (record.acknowledgement ? kAcknowledgement : 0)));
+                            (record.acknowledgement ? kAcknowledgement : 0) | (vouched_for ? kVouchedFor : 0)));
   if (record.opening) {
     record.opening->certificate.encode(w);
+    if (vouched_for) record.opening->certificate.encode_vouchers(w);
     w.string(record.opening->device_name);
     LogHead before = record.opening->predecessor.value_or(LogHead{});
     w.id(before.log);
@@ -83,12 +85,15 @@ Result<Record> decode_body(BytesView unsigned_body, BytesView carried) {
   record.previous = in.id<Hash>();
   record.when.ns = static_cast<int64_t>(in.u64());
   uint8_t flags = in.u8();
-  if (!in.ok() || flags > (kOpening | kClosing | kAcknowledgement)) return bad("has flags that make no sense");
+  if (!in.ok() || flags > (kOpening | kClosing | kAcknowledgement | kVouchedFor) ||
+      (flags & (kOpening | kVouchedFor)) == kVouchedFor)
+    return bad("has flags that make no sense");
   record.closing = flags & kClosing;
   record.acknowledgement = flags & kAcknowledgement;
   if (flags & kOpening) {
     RecordOpening opening;
     opening.certificate = DeviceCertificate::decode(in);
+    if (flags & kVouchedFor) opening.certificate.decode_vouchers(in);
     opening.device_name = in.string();
     LogHead before;
     before.log = in.id<LogId>();

@@ -10,8 +10,8 @@
 //
 // Body plaintext:
 //   version u16 = 1 | stamp u64 | hash of record n - 1 of the log, or zero: 32 | author's wall time i64, ns
-//   | flags u8: 1 opening, 2 closing, 4 acknowledgement
-//   | if opening: certificate (crypto/keys.h) | device name, varint-prefixed | predecessor: log 16 | number u64 | hash 32
+//   | flags u8: 1 opening, 2 closing, 4 acknowledgement, 8 opening by a device that others vouch for
+//   | if opening: certificate (crypto/keys.h) | its vouchers, if 8 | device name, varint-prefixed | predecessor: log 16 | number u64 | hash 32
 //     (the device's log before this one, ended by this record; all zero when it has none)
 //   | quoted heads: count varint | count x ( log 16 | number varint | hash 32 ), rising by log
 //   | packs: count varint | count x ( pack 16 | where u8, then

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::array<uint8_t, 8> kMagic = {'c', 'o', 'f', 'f', 'e', 'r', 0, 0};
 constexpr size_t kHeadSize = 8 + 2 + VolumeId::kSize + PublicKey::kSize;
-constexpr uint8_t kIdentityVersion = 1;
+constexpr uint8_t kIdentityVersion = 2;
 
 Bytes identity_data(const VolumeId& volume) {
   return associated_data(Sealed::kLocalSecret, volume, 0, ObjectId{}.view(), 0, as_bytes("identity"));
@@ -111,15 +111,17 @@ Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name) {
   return DeviceIdentity{device, std::move(name), std::move(key), certificate};
 }
 
-// version u8 | name, varint-prefixed | certificate | signing key 64
+// version u8 | name, varint-prefixed | certificate | signing key 64 | in version 2, the certificate's vouchers
 Bytes seal_identity(const DeviceIdentity& identity, const VolumeId& volume, const LocalKeys& keys) {
   Bytes plain;
-  plain.reserve(512);  // never moved, so that one wipe() reaches all of it
+  plain.reserve(4096);  // never moved, so that one wipe() reaches all of it
   Writer w(plain);
-  w.u8(kIdentityVersion);
+  const bool vouched_for = !identity.certificate.vouchers.empty();
+  w.u8(vouched_for ? kIdentityVersion : kIdentityVersion - 1);
   w.string(identity.name);
   identity.certificate.encode(w);
   w.raw(identity.key.secret().view());
+  if (vouched_for) identity.certificate.encode_vouchers(w);
   Bytes sealed = keys.secrets().seal(identity_data(volume), plain);
   wipe(plain);
   return sealed;
@@ -133,6 +135,7 @@ Result<DeviceIdentity> open_identity(BytesView sealed, const VolumeId& volume, c
   std::string name = in.string();
   DeviceCertificate certificate = DeviceCertificate::decode(in);
   auto key = SigningKey::from_secret(Secret(in.raw(64)));
+  if (version == kIdentityVersion) certificate.decode_vouchers(in);
   bool whole = in.at_end();
   wipe(*plain);
   if (version > kIdentityVersion)

@@ -121,6 +121,129 @@ TEST(Keys, Certificate) {
   }
 }
 
+// A chain of members from the volume's key on; the last one's certificate is the golden one when there are two.
+struct Member {
+  SigningKey key;
+  DeviceCertificate certificate;
+};
+std::vector<Member> chain_of(size_t length) {
+  const VolumeId volume = testing::golden_volume();
+  std::vector<Member> out;
+  for (size_t i = 0; i < length; ++i) {
+    SigningKey key = testing::signing_key(static_cast<uint8_t>(0x55 + 0x11 * i));
+    auto certificate =
+        i == 0 ? Result<DeviceCertificate>(DeviceCertificate::issue(testing::signing_key(0x33), volume,
+                                                                    testing::golden_device(), key.public_key(), 2))
+               : DeviceCertificate::vouch(out.back().certificate, out.back().key, volume, key.public_key(), 2);
+    if (!certificate) break;
+    out.push_back({std::move(key), std::move(*certificate)});
+  }
+  return out;
+}
+
+TEST(Keys, AMemberVouchesForAnother) {
+  const PublicKey signing = testing::signing_key(0x33).public_key();
+  const VolumeId volume = testing::golden_volume();
+  auto members = chain_of(4);
+  ASSERT_EQ(members.size(), 4u);
+  Bytes second;
+  Writer w(second);
+  members[1].certificate.encode(w);
+  EXPECT_EQ(second, testing::vector("voucher"));
+
+  Bytes own, vouchers;
+  Writer own_writer(own), voucher_writer(vouchers);
+  members[3].certificate.encode(own_writer);
+  members[3].certificate.encode_vouchers(voucher_writer);
+  EXPECT_EQ(vouchers.size(), 1 + 3 * own.size());
+  EXPECT_EQ(vouchers[0], 3);
+  auto decode = [](BytesView own_bytes, BytesView voucher_bytes, bool whole = true) {
+    Reader a(own_bytes), b(voucher_bytes);
+    DeviceCertificate c = DeviceCertificate::decode(a);
+    c.decode_vouchers(b);
+    EXPECT_EQ(a.at_end() && b.at_end(), whole);
+    return c;
+  };
+  DeviceCertificate decoded = decode(own, vouchers);
+  EXPECT_TRUE(decoded.valid(signing, volume));
+  EXPECT_EQ(decoded.device, device_id_of(members[3].key.public_key()));
+  ASSERT_EQ(decoded.vouchers.size(), 3u);
+  EXPECT_EQ(decoded.vouchers[0].device, testing::golden_device());
+  EXPECT_EQ(decoded.vouchers[2].key, members[2].key.public_key());
+
+  for (size_t i = 0; i < own.size(); ++i) {
+    Bytes bad = own;
+    bad[i] ^= 0x10;
+    EXPECT_FALSE(decode(bad, vouchers).valid(signing, volume)) << i;
+  }
+  for (size_t i = 1; i < vouchers.size(); ++i) {
+    Bytes bad = vouchers;
+    bad[i] ^= 0x10;
+    EXPECT_FALSE(decode(own, bad).valid(signing, volume)) << i;
+  }
+  for (size_t size = 0; size < vouchers.size(); ++size) decode(own, BytesView(vouchers).first(size), false);
+  for (uint8_t count : {0, 17}) {
+    Bytes bad = vouchers;
+    bad[0] = count;
+    decode(own, bad, false);
+  }
+}
+
+TEST(Keys, AChainOfVouchersHasNoGapsAndAnEnd) {
+  const PublicKey signing = testing::signing_key(0x33).public_key();
+  const VolumeId volume = testing::golden_volume();
+  const auto members = chain_of(20);
+  EXPECT_EQ(members.size(), kMaxVouchers + 1);
+  EXPECT_TRUE(members.back().certificate.valid(signing, volume));
+  EXPECT_EQ(DeviceCertificate::vouch(members.back().certificate, members.back().key, volume, signing, 1).error().code(),
+            Code::kInvalid);
+
+  const DeviceCertificate& last = members[3].certificate;
+  for (size_t i = 0; i < 3; ++i) {
+    DeviceCertificate gap = last, moved = last;
+    gap.vouchers.erase(gap.vouchers.begin() + static_cast<ptrdiff_t>(i));
+    EXPECT_FALSE(gap.valid(signing, volume)) << i;
+    std::swap(moved.vouchers[i], moved.vouchers[(i + 1) % 3]);
+    EXPECT_FALSE(moved.valid(signing, volume)) << i;
+  }
+  EXPECT_FALSE(last.valid(signing, VolumeId{}));
+  // Somebody who is no member vouches with a certificate that is a member's.
+  const SigningKey stranger = testing::signing_key(0x99), friend_of_his = testing::signing_key(0x9A);
+  auto forged =
+      DeviceCertificate::vouch(members[0].certificate, stranger, volume, friend_of_his.public_key(), 1).value();
+  EXPECT_FALSE(forged.valid(signing, volume));
+  // A member's own signature does not stand for the volume's, nor the other way round.
+  DeviceCertificate bare = members[1].certificate;
+  bare.vouchers.clear();
+  EXPECT_FALSE(bare.valid(signing, volume));
+  EXPECT_FALSE(bare.valid(members[0].key.public_key(), volume));
+  DeviceCertificate by_volume =
+      DeviceCertificate::issue(members[0].key, volume, device_id_of(stranger.public_key()), stranger.public_key(), 2);
+  by_volume.vouchers = members[1].certificate.vouchers;
+  EXPECT_FALSE(by_volume.valid(signing, volume));
+}
+
+TEST(Keys, NobodyVouchesInAnothersName) {
+  const PublicKey signing = testing::signing_key(0x33).public_key();
+  const VolumeId volume = testing::golden_volume();
+  const auto members = chain_of(1);
+  const SigningKey thief = testing::signing_key(0x99);
+  auto honest = DeviceCertificate::vouch(members[0].certificate, members[0].key, volume, thief.public_key(), 2).value();
+  ASSERT_TRUE(honest.valid(signing, volume));
+  // The member signs, all the same, that the thief's key is of another device: of itself, say.
+  Bytes message = to_bytes("coffer device voucher");
+  Writer w(message);
+  w.u8(0);
+  w.id(volume);
+  for (const DeviceId& id : {members[0].certificate.device, members[0].certificate.device}) w.id(id);
+  w.id(thief.public_key());
+  w.u32(2);
+  DeviceCertificate in_its_name = honest;
+  in_its_name.device = members[0].certificate.device;
+  in_its_name.signature = members[0].key.sign(message);
+  EXPECT_FALSE(in_its_name.valid(signing, volume));
+}
+
 TEST(KeysDeathTest, ContractIsChecked) {
   EXPECT_DEATH(EpochKeys(1, filled(16, 1)), "not 32 bytes");
   EXPECT_DEATH(LocalKeys(filled(32, 1), Bytes(16)), "not 32 bytes");

@@ -4,7 +4,7 @@ import struct
 from changes import DIRECTORY, FILE, SYMLINK, checked_name
 from codec import Fault, Reader, signed64, unzstd
 from contents import Frame, Packs, Piece, Place
-from sealing import AEAD_OVERHEAD, CHECKPOINT, SEGMENT, Keys, blake2b, certificate, verify_signature
+from sealing import AEAD_OVERHEAD, CHECKPOINT, SEGMENT, Keys, blake2b, certificate, read_certificate, verify_signature
 from state import Inode, Log, Volume
 from store import Store, object_key
 
@@ -35,8 +35,9 @@ def read_checkpoint(store: Store, keys: Keys, packs: Packs, root_id: bytes) -> V
     body, _ = open_root(keys, root_id, store.get(object_key(root_id)))
     signed, signature = body[:-64], body[-64:]
     r = Reader(signed)
-    r.version(r.u16(), 1, "a checkpoint")
-    _stamp, records, _time, card, rows = r.u64(), r.u64(), r.i64(), r.raw(116), r.u64()
+    if (version := r.u16()) != 1:
+        r.version(version, 2, "a checkpoint")
+    _stamp, records, _time, card, rows = r.u64(), r.u64(), r.i64(), read_certificate(r, version == 2), r.u64()
     _device, public_key = certificate(card, keys)
     digest = blake2b(b"coffer checkpoint\0" + keys.volume + root_id + signed)
     verify_signature(public_key, digest, signature, "the checkpoint")

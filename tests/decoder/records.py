@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from codec import Fault, Reader, padded_size
 from contents import Place
-from sealing import AEAD_OVERHEAD, NONE16, NONE32, RECORD, Keys, blake2b, certificate, verify_signature
+from sealing import AEAD_OVERHEAD, NONE16, NONE32, RECORD, Keys, blake2b, certificate, read_certificate, verify_signature
 from state import Log, Volume
 from store import Store, in_hex, object_key
 
 
-OPENING, CLOSING, ACKNOWLEDGEMENT = 1, 2, 4
+OPENING, CLOSING, ACKNOWLEDGEMENT, VOUCHED_FOR = 1, 2, 4, 8
 NO_CHANGES = b"\1\0\0\0"
 
 
@@ -55,7 +55,7 @@ def read_record(store: Store, keys: Keys, key: str, log: bytes, number: int) -> 
     b.version(b.u16(), 1, "a record")
     stamp, previous, time, flags = b.u64(), b.raw(32), b.i64(), b.u8()
     opening = bool(flags & OPENING)
-    card = b.raw(116) if opening else b""
+    card = read_certificate(b, bool(flags & VOUCHED_FOR)) if opening else b""
     device_name = b.string() if opening else b""
     predecessor = (b.raw(16), b.u64(), b.raw(32)) if opening else (NONE16, 0, NONE32)
     heads = [(b.raw(16), b.varint(), b.raw(32)) for _ in range(b.varint())]

@@ -40,6 +40,9 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes, what: 
         raise Fault(f"the signature of {what} does not hold") from None
 
 
+CERTIFICATE = 116  # bytes
+
+
 @dataclass
 class Keys:
     volume: bytes
@@ -57,9 +60,20 @@ class Keys:
 
 
 def certificate(data: bytes, keys: Keys) -> tuple[bytes, bytes]:
-    """The id and the public key of a device that is a member."""
-    r = Reader(data)
-    device, public_key, epoch, signature = r.raw(16), r.raw(32), r.u32(), r.raw(64)
-    signed = b"coffer device certificate\0" + keys.volume + device + public_key + struct.pack("<I", epoch)
-    verify_signature(keys.signing_key, signed, signature, "a device's certificate")
+    """The id and the public key of a device that is a member: by its certificate, and those of its vouchers."""
+    chain = [data[at : at + CERTIFICATE] for at in range(0, len(data), CERTIFICATE)]
+    voucher, signer = b"", keys.signing_key
+    for one in chain[1:] + chain[:1]:
+        device, public_key, signature = one[:16], one[16:48], one[52:]
+        if voucher and device != blake2b(b"coffer device id\0" + public_key)[:16]:
+            raise Fault("a device is vouched for under an id that is not its own")
+        text = b"coffer device voucher\0" if voucher else b"coffer device certificate\0"
+        verify_signature(signer, text + keys.volume + voucher + one[:52], signature, "a device's certificate")
+        voucher, signer = device, public_key
     return device, public_key
+
+
+def read_certificate(r: Reader, vouched_for: bool) -> bytes:
+    """A certificate, and after it those of its vouchers."""
+    own = r.raw(CERTIFICATE)
+    return own + r.raw(CERTIFICATE * r.u8()) if vouched_for else own

@@ -80,17 +80,24 @@ void slots() {
   }
 }
 
+void encode_certificate(Writer& w, bool vouched_for) {
+  auto own = DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1);
+  if (vouched_for) own = must(DeviceCertificate::vouch(own, signing_key(), VolumeId{}, own.key, 1));
+  own.encode(w);
+  if (vouched_for) own.encode_vouchers(w);
+}
+
 // The body of a record, which only the record's own file can write: what of the sealed form is before its seal.
-Bytes record_body(bool opening, bool carries) {
+Bytes record_body(bool opening, bool carries, bool vouched_for = false) {
   Bytes body;
   Writer w(body);
   w.u16(1);
   w.u64(opening ? 1 : 5);
   w.raw(Bytes(Hash::kSize, 0));
   w.u64(1'700'000'000'000'000'000);
-  w.u8(opening ? 1 : 0);
+  w.u8(vouched_for ? 9 : opening ? 1 : 0);
   if (opening) {
-    DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1).encode(w);
+    encode_certificate(w, vouched_for);
     w.string("host");
     w.raw(Bytes(LogId::kSize + 8 + Hash::kSize, 0));
   }
@@ -123,6 +130,10 @@ void records() {
       write("record", std::string(opening ? "first" : "later") + (carries ? "_carrying" : ""), out);
     }
   }
+  Bytes out{1, 1};
+  put_piece(out, {});
+  Writer(out).raw(record_body(true, false, true));
+  write("record", "first_vouched_for", out);
 }
 
 // A root directory with one file in it, its pack, and a link.
@@ -156,26 +167,28 @@ void checkpoints() {
   s.raw(rows);
   write("checkpoint", "segment", tagged(3, segment));
 
-  Bytes body;
-  Writer b(body);
-  b.u16(1);
-  b.u64(5);
-  b.u64(3);
-  b.u64(1'700'000'000'000'000'000);
-  DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1).encode(b);
-  b.u64(6);
-  b.varint(1);
-  b.raw(Bytes(ObjectId::kSize + 2 * Hash::kSize, 7));
-  b.varint(4096);
-  b.varint(rows.size());
-  b.varint(6);
-  b.string("E1");
-  b.raw(Bytes(Signature::kSize, 9));
-  Bytes root_plain;
-  Writer r(root_plain);
-  r.u32(static_cast<uint32_t>(body.size()));
-  r.raw(body);
-  write("checkpoint", "root", tagged(2, root_plain));
+  for (bool vouched_for : {false, true}) {
+    Bytes body;
+    Writer b(body);
+    b.u16(vouched_for ? 2 : 1);
+    b.u64(5);
+    b.u64(3);
+    b.u64(1'700'000'000'000'000'000);
+    encode_certificate(b, vouched_for);
+    b.u64(6);
+    b.varint(1);
+    b.raw(Bytes(ObjectId::kSize + 2 * Hash::kSize, 7));
+    b.varint(4096);
+    b.varint(rows.size());
+    b.varint(6);
+    b.string("E1");
+    b.raw(Bytes(Signature::kSize, 9));
+    Bytes root_plain;
+    Writer r(root_plain);
+    r.u32(static_cast<uint32_t>(body.size()));
+    r.raw(body);
+    write("checkpoint", vouched_for ? "root_vouched_for" : "root", tagged(2, root_plain));
+  }
 }
 
 void rows() {

@@ -48,6 +48,7 @@ void run(BytesView input) {
   if (!opened) return;
   require(!opened->record.opening || valid_device_name(opened->record.opening->device_name), "a device's name is fit");
   require(opened->record.opening.has_value() == (number == 1), "the first record opens the log");
+  if (opened->record.opening) (void)opened->record.opening->certificate.valid(signing_key().public_key(), kVolume);
   for (const RecordPack& pack : opened->record.packs) {
     require(!pack.carried || (pack.at <= carried.size() && pack.length <= carried.size() - pack.at),
             "carried packs lie in what is carried");
@@ -59,6 +60,9 @@ void run(BytesView input) {
   require(again.record.changes == opened->record.changes && again.record.packs == opened->record.packs &&
               again.record.heads == opened->record.heads && again.record.stamp == opened->record.stamp,
           "a record comes back");
+  if (opened->record.opening)
+    require(again.record.opening->certificate.vouchers.size() == opened->record.opening->certificate.vouchers.size(),
+            "the vouchers come back");
 }
 
 }  // namespace coffer::fuzz

@@ -225,6 +225,17 @@ TEST_F(CheckpointTest, ARootOpensOnlyInItsPlace) {
                   object, volume_, root_, [](Epoch) -> const EpochKeys* { return nullptr; }, signing_.public_key()));
 }
 
+TEST_F(CheckpointTest, ADeviceThatOthersVouchForMakesThemToo) {
+  DeviceIdentity second = make_device(8, device_);
+  checkpoint_.certificate = second.certificate;
+  TAKE(Checkpoint opened, open_root(seal_checkpoint(checkpoint_, volume_, root_, keys_, second.key).value()));
+  EXPECT_EQ(opened.certificate.device, second.device);
+  EXPECT_EQ(opened.certificate.vouchers.size(), 1u);
+  EXPECT_EQ(opened.segments, checkpoint_.segments);
+  checkpoint_.certificate.vouchers[0].signature.bytes[3] ^= 1;
+  EXPECT_CODE(Code::kCorrupt, open_root(seal_checkpoint(checkpoint_, volume_, root_, keys_, second.key).value()));
+}
+
 TEST_F(CheckpointTest, OnlyAMembersSignatureCounts) {
   // By the wrong key, with a member's certificate.
   Bytes object = seal_checkpoint(checkpoint_, volume_, root_, keys_, make_device(8).key).value();

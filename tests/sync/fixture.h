@@ -30,6 +30,12 @@ class SyncUnitTest : public CacheTest {
     auto certificate = DeviceCertificate::issue(signing_, volume_, id, key.public_key(), 1);
     return {id, "device" + std::to_string(byte), std::move(key), certificate};
   }
+  // One that another device vouches for.
+  DeviceIdentity make_device(uint8_t byte, const DeviceIdentity& by) const {
+    SigningKey key = fixed_signing_key(byte);
+    auto certificate = DeviceCertificate::vouch(by.certificate, by.key, volume_, key.public_key(), 1).value();
+    return {certificate.device, "device" + std::to_string(byte), std::move(key), certificate};
+  }
 
   const SigningKey signing_;
 };

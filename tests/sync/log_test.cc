@@ -122,7 +122,7 @@ TEST_F(LogTest, RowsOfVersion1AreRead) {
   EXPECT_EQ(tail.opened, WallTime{5});
   Bytes row = encode(tail);
   row[0] = 1;
-  row.resize(row.size() - 8);
+  row.resize(row.size() - 9);
   TAKE(LogTail old, decode_tail(a.log, row));
   EXPECT_EQ(old.opened, WallTime{});
   tail.opened = {};
@@ -144,6 +144,28 @@ TEST_F(LogTest, ForgedRecordsAreRefused) {
   EXPECT_CODE(Code::kCorrupt, verify(next(other_chain)));
   Writer thief = writer(3, 3);  // somebody else's certificate
   thief.identity->certificate = a.identity->certificate;
+  EXPECT_CODE(Code::kCorrupt, verify(next(thief)));
+}
+
+TEST_F(LogTest, DevicesThatOthersVouchForAreMembers) {
+  Writer a = writer(1, 1), b = writer(2, 2), c = writer(3, 3), stranger = writer(4, 4);
+  b.identity = std::make_shared<DeviceIdentity>(make_device(2, *a.identity));
+  c.identity = std::make_shared<DeviceIdentity>(make_device(3, *b.identity));
+  // Its certificate has all that is needed: the logs of the vouchers need not be here.
+  accept(next(c));
+  EXPECT_EQ(tails_.find(c.log)->vouchers, (std::vector{a.identity->device, b.identity->device}));
+  EXPECT_EQ(decode_tail(c.log, encode(*tails_.find(c.log))).value(), *tails_.find(c.log));
+  accept(next(a));
+  EXPECT_TRUE(tails_.find(a.log)->vouchers.empty());
+
+  // Somebody vouches who is none.
+  DeviceIdentity no_member = make_device(5);
+  no_member.certificate.signature.bytes[3] ^= 1;
+  stranger.identity = std::make_shared<DeviceIdentity>(make_device(4, no_member));
+  EXPECT_CODE(Code::kCorrupt, verify(next(stranger)));
+  // The certificate is right, and another one's.
+  Writer thief = writer(6, 6);
+  thief.identity->certificate = c.identity->certificate;
   EXPECT_CODE(Code::kCorrupt, verify(next(thief)));
 }
 

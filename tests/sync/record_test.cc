@@ -60,6 +60,15 @@ TEST_F(RecordTest, ComesBackAsItWas) {
             carried_);
 }
 
+TEST_F(RecordTest, OpeningByADeviceThatOthersVouchForComesBack) {
+  DeviceIdentity second = make_device(8, device_), third = make_device(9, second);
+  record_.opening = RecordOpening{third.certificate, "phone", {}};
+  TAKE(OpenedRecord opened, open(seal(log_, 1).object, log_, 1));
+  EXPECT_EQ(opened.record.opening->device_name, "phone");
+  EXPECT_EQ(opened.record.opening->certificate.vouchers.size(), 2u);
+  EXPECT_TRUE(opened.record.opening->certificate.valid(signing_.public_key(), volume_));
+}
+
 TEST_F(RecordTest, OpeningComesBack) {
   RecordOpening opening{device_.certificate, "laptop", LogHead{fixed_id<LogId>(3), 8, fixed_id<Hash>(0x77)}};
   record_.opening = opening;

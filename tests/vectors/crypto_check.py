@@ -190,6 +190,11 @@ def certificate(seed, volume, device, key, epoch):
     return fields + ed25519_sign(seed, b"coffer device certificate\0" + volume + fields)
 
 
+def voucher(seed, volume, by, key, epoch):
+    fields = blake2b(b"coffer device id\0" + key)[:16] + key + struct.pack("<I", epoch)
+    return fields + ed25519_sign(seed, b"coffer device voucher\0" + volume + by + fields)
+
+
 def recovery_text(bits):
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -278,6 +283,7 @@ def main():
         "prf.local.row_keys": blake2b(b"a name", key=derive(local, 4), size=16),
         "signing.public": ed25519_public(seed),
         "certificate": certificate(seed, volume, device, ed25519_public(b"\x55" * 32), 2),
+        "voucher": voucher(b"\x55" * 32, volume, device, ed25519_public(b"\x66" * 32), 2),
         "recovery.text": recovery_text(bytes(range(0, 256, 8))).encode(),
         "recovery.text.ones": recovery_text(b"\xff" * 32).encode(),
     }
