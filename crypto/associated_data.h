@@ -17,6 +17,7 @@ enum class Sealed : uint8_t {
   kHead = 6,           // object: log id
   kSlot = 7,           // volume and epoch: zero (not known before it opens); object: slot id; extra: all that precedes
   kSlotNote = 8,       // object: slot id
+  kPairingAnswer = 9,  // object: request id; extra: all that precedes
   kRow = 32,           // local: object: zero; place: zero; extra: the row's key
   kJournalBlock = 33,  // local: object: journal file id; place: offset of the block
   kLocalSecret = 34,   // local: extra: which

@@ -24,5 +24,7 @@ Outcome<void> run_key_remove(const Arguments& arguments);
 Outcome<void> run_key_change(const Arguments& arguments);
 Outcome<void> run_key_forget(const Arguments& arguments);
 Outcome<void> run_device_list(const Arguments& arguments);
+Outcome<void> run_device_add(const Arguments& arguments);
+Outcome<void> run_device_join(const Arguments& arguments);
 
 }  // namespace coffer::cli

@@ -8,7 +8,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kGraceMax = uint64_t{3650} * 86400;  // seconds
-constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry", "collect"};
+constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry", "collect", "let_in"};
 
 // Text that is not UTF-8 (a device's name, say) must not end the program.
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -53,6 +53,7 @@ std::string encode(const Request& request) {
     object["list_objects"] = request.collect.list_objects;
     object["dry_run"] = request.collect.dry_run;
   }
+  if (request.op == Request::Op::kLetIn) object["code"] = request.code;
   return dump(object);
 }
 
@@ -62,7 +63,7 @@ Outcome<Request> decode_request(const std::string& line) {
   std::string op = text(object, "op");
   for (size_t i = 0; i < std::size(kOps); ++i) {
     if (op != kOps[i]) continue;
-    Request request{static_cast<Request::Op>(i), flag(object, "now"), flag(object, "lazy"), {}};
+    Request request{static_cast<Request::Op>(i), flag(object, "now"), flag(object, "lazy"), {}, text(object, "code")};
     request.collect.list_objects = flag(object, "list_objects");
     request.collect.dry_run = flag(object, "dry_run");
     // Whoever gives none, or one that makes no sense, gets the usual one.

@@ -2,6 +2,7 @@
 //
 //   request   {"op":"status"} | {"op":"sync"} | {"op":"unmount","now":false,"lazy":false} | {"op":"hurry"}
 //             | {"op":"collect","grace_seconds":2592000,"list_objects":true,"dry_run":false}
+//             | {"op":"let_in","code":"..."}
 //   reply     {"progress":{...}}...  then  {"result":{...}}  or  {"failure":{"exit":5,"what":"...","todo":"..."}}
 //
 // "hurry" may follow an "unmount" on the same connection: leave for later what is not up yet. Closing the connection
@@ -23,10 +24,11 @@ inline constexpr size_t kRequestMax = 4 << 10;  // bytes of a line
 inline constexpr size_t kReplyMax = 8 << 20;
 
 struct Request {
-  enum class Op { kStatus, kSync, kUnmount, kHurry, kCollect };
+  enum class Op { kStatus, kSync, kUnmount, kHurry, kCollect, kLetIn };
   Op op = Op::kStatus;
   bool now = false, lazy = false;  // unmount
   CollectOptions collect = {};
+  std::string code = {};  // let_in: of the new device
 };
 
 using Reply = std::variant<ProgressSample, nlohmann::json, Failure>;

@@ -158,6 +158,9 @@ void ControlServer::serve(Fd socket) {
       return LongAction(channel).run([this, &request](std::stop_token stop, std::stop_token, const auto& report) {
         return actions_.collect(request->collect, stop, report);
       });
+    case Request::Op::kLetIn:
+      return LongAction(channel).run(
+          [this, &request](std::stop_token, std::stop_token, const auto&) { return actions_.let_in(request->code); });
     case Request::Op::kHurry:
       (void)channel.write_line(encode_failure(Failure(Exit::kUsage, "nothing to hurry")), kReplyTimeout);
   }

@@ -27,6 +27,7 @@ class ControlActions {
   virtual Outcome<nlohmann::json> sync(std::stop_token stop, const Report& report) = 0;
   virtual Outcome<nlohmann::json> collect(const CollectOptions& options, std::stop_token stop,
                                           const Report& report) = 0;
+  virtual Outcome<nlohmann::json> let_in(const std::string& code) = 0;
   // `hurry`: leave the rest for later, and unmount.
   virtual Outcome<nlohmann::json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                           const Report& report) = 0;

@@ -1,13 +1,18 @@
-// coffer device: who the members of a volume are.
+// coffer device: who the members of a volume are, and letting another one in.
+#include <unistd.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "fs/cli/commands.h"
 #include "fs/cli/control_client.h"
 #include "fs/cli/interrupt.h"
+#include "fs/cli/letting_in.h"
+#include "fs/cli/secret_input.h"
 #include "fs/cli/state_directory.h"
 #include "fs/cli/status_json.h"
 #include "fs/cli/store_reader.h"
+#include "fs/sync/pairing.h"
 
 namespace coffer::cli {
 namespace {
@@ -48,7 +53,54 @@ Outcome<json> devices_of_mount(const std::string& directory) {
   return json(*devices);
 }
 
+// What the new device shows. At a terminal, again until it is typed right.
+Outcome<Secret> get_code(const std::string& file) {
+  if (!file.empty()) return secret_from_file(file);
+  for (;;) {
+    TRY(Secret text, ask_secret("Code that the new device shows: ", Echo::kOn));
+    auto code = PairingCode::parse(as_string(text.view()));
+    if (code) return text;
+    std::fprintf(stderr, "coffer: %s\n", code.error().what().c_str());
+  }
+}
+
+Outcome<std::string> let_in_without_mount(const Arguments& arguments, const std::string& code) {
+  TRY(Target target, resolve_target(arguments));
+  Interrupt interrupt;
+  TRY(OpenDrive drive, open_remote(target));
+  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt.token()));
+  TRY(SpaceLimits limits, usual_space_limits(volume.directory.path()));
+  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt.token()));
+  // What it hands over is the newest that there is.
+  auto synced = drive.synchronizer->sync(interrupt.token(), {});
+  auto device = synced ? let_in(drive, code) : Outcome<DeviceId>(give_up(Failure(synced.error())));
+  drive.synchronizer->stop(true);
+  TRYV(drive.replica->close());
+  if (!device) return give_up(device.error());
+  return device->str();
+}
+
 }  // namespace
+
+Outcome<void> run_device_add(const Arguments& arguments) {
+  const std::string& operand = arguments.operands[0];
+  TRY(Secret typed, get_code(absolute_path(arguments.code_file)));
+  const std::string code(as_string(typed.view()));
+  if (auto parsed = PairingCode::parse(code); !parsed)
+    return give_up(Exit::kUsage, parsed.error().what(), "Compare it with what the new device shows.");
+  std::string device;
+  if (on_a_mount(operand)) {
+    TRY(FoundMount mount, find_mount(operand));
+    Request request{Request::Op::kLetIn};
+    request.code = code;
+    TRY(json done, ask(mount, request, {}, {}));
+    device = done.value("device", "");
+  } else {
+    TRY(device, let_in_without_mount(arguments, code));
+  }
+  std::printf("Let in device %s. coffer device list shows it once it has written something.\n", device.c_str());
+  return {};
+}
 
 Outcome<void> run_device_list(const Arguments& arguments) {
   const std::string& operand = arguments.operands[0];

@@ -31,6 +31,8 @@ Outcome<int> dispatch(const Arguments& arguments) {
       {"key change", run_key_change},
       {"key forget", run_key_forget},
       {"device list", run_device_list},
+      {"device add", run_device_add},
+      {"device join", run_device_join},
       {"conflicts", run_conflicts},
   };
   if (arguments.command == "mount") return run_mount(arguments);

@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "fs/cli/control_socket.h"
 #include "fs/cli/format.h"
+#include "fs/cli/letting_in.h"
 #include "fs/cli/log_file.h"
 #include "fs/cli/registry.h"
 #include "fs/cli/status_json.h"
@@ -224,6 +225,12 @@ Outcome<json> MountedDrive::collect(const CollectOptions& options, std::stop_tok
   });
   if (!done) return give_up(collect_failure(done.error()));
   return collection_json(*done);
+}
+
+Outcome<json> MountedDrive::let_in(const std::string& code) {
+  TRY(DeviceId device, cli::let_in(drive_, code));
+  log_line(LogLevel::kInfo, "device " + device.str() + " was let in");
+  return json{{"device", device.str()}};
 }
 
 Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, std::stop_token hurry,

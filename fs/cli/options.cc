@@ -42,7 +42,7 @@ void add_common_options(CLI::App& app, VolumeSettings& s) {
   add_setting(app, s, "--endpoint", "endpoint", "URL", "s3: https://HOST[:PORT] of the server");
   add_setting(app, s, "--region", "region", "NAME", "s3: the region");
   add_setting(app, s, "--keep-key", "keep_key", "WHERE",
-              "mount: keep the unlocked key in the kernel's keyring, or in the secret-service");
+              "mount, device join: keep the unlocked key in the kernel's keyring, or in the secret-service");
   add_switch(app, s, "--path-style", "path_style", "s3: the bucket is in the path, not in the host name");
   add_setting(app, s, "--ca-file", "ca_file", "PEM", "trust these authorities instead of the system's");
   add_switch(app, s, "--plaintext-loopback", "plaintext_loopback", "allow http and webdav to 127.0.0.1 (for tests)");
@@ -99,6 +99,10 @@ void add_device_commands(CLI::App& app, Arguments& arguments) {
     return add_command(*device, name, help, arguments.operands, operand_names, most, most);
   };
   command("list", "which devices there are, and when they last wrote", "STORE|NAME|DIR", 1);
+  command("join", "become one, without a passphrase: shows a code for device add", "STORE|NAME", 1);
+  command("add", "let in the one that shows a code", "STORE|NAME|DIR", 1)
+      ->add_option("--code-file", arguments.code_file, "read the code from FILE, instead of asking for it")
+      ->type_name("FILE");
 }
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }

@@ -35,6 +35,7 @@ struct Arguments {
   VolumeSettings settings;            // what the options said
   KeyArguments key;
   CheckArguments check;
+  std::string code_file;                // device add
   bool json = false;                    // status, ls, conflicts, gc, key list, device list, check
   bool watch = false;                   // status
   bool now = false, lazy = false;       // unmount

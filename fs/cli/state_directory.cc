@@ -24,7 +24,7 @@ namespace {
 
 constexpr int kFinishingWaitSeconds = 20;
 constexpr size_t kSaltSize = 32;
-constexpr size_t kIdentityMax = 64 << 10;
+constexpr size_t kIdentityMax = 1 << 20;
 constexpr size_t kRoomForVolume = 1 << 20;  // what a new volume takes at least: journal, table, an empty root directory
 
 std::string store_file(const std::string& root, const std::string& canonical_store) {

@@ -7,6 +7,7 @@
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/pairing.h"
 #include "fs/sync/parallel.h"
 
 namespace coffer {
@@ -192,6 +193,8 @@ Result<Collection> Collector::run(const CollectOptions& options, const std::stop
       if (!looked.there || looked.there->contains(id)) sums.freed.add(object.bytes);
     return sums;
   }
+  if (auto swept = sweep_pairing(c_.store, sums.when); !swept)
+    log_line(LogLevel::kWarning, "old requests to be let in are not swept: " + swept.error().what());
   TRYV(c_.replica.put_rows(looked.rows, false));
   Result<void> removed = remove(ripe, looked, stop, report);
   RowPut row{collection_key(), encode(sums)};

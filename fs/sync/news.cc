@@ -70,7 +70,10 @@ std::vector<std::pair<ObjectId, PackPlace>> places_of(const OpenedRecord& opened
 }
 
 News::News(SyncContext& context)
-    : c_(context), active_until_((c_.clock.monotonic() + c_.options.active_for).count()), loader_(context) {}
+    : c_(context),
+      active_until_((c_.clock.monotonic() + c_.options.active_for).count()),
+      loader_(context),
+      handed_over_(context.identity.handed_over) {}
 
 News::~News() { stop(); }
 
@@ -155,6 +158,7 @@ Result<void> News::join(const std::stop_token& stop) {
 
 Result<void> News::poll(std::stop_token stop) {
   if (!joined_) TRYV(join(stop));
+  TRYV(expect_handed_over());
   const Nanos now = c_.clock.monotonic();
   const bool all = !listed_all_ || now - *listed_all_ >= kListAllEvery || want_all_;
   // What no store has yet, others cannot have seen.
@@ -212,6 +216,28 @@ Result<void> News::poll(std::stop_token stop) {
   return {};
 }
 
+// What the device that let this one in knew is announced by that: a store cannot withhold it in silence.
+Result<void> News::expect_handed_over() {
+  std::vector<KnownHead> waiting;
+  for (const KnownHead& known : handed_over_) {
+    const LogHead& head = known.head;
+    TRY(auto mark, c_.tails.mark(head.log, head.number));
+    if (!mark) {
+      Log& log = logs_[head.log];
+      log.announced = std::max(log.announced, head.number);
+      waiting.push_back(known);
+    } else if (mark->hash != head.hash) {
+      c_.problems.set(
+          "handed over " + head.log.str(),
+          describe(head.log, head.number) + " is another one here than the device that let this one in knew",
+          "Its author's machine was copied or restored, or somebody has its key. Compare what is there on "
+          "both machines, and mount the volume on that device.");
+    }
+  }
+  handed_over_ = std::move(waiting);
+  return {};
+}
+
 // A run that ended between a record and its hint leaves it to the next.
 void News::look_for_own_hint(const std::vector<ObjectInfo>& hints) {
   auto newest = c_.own.newest_ever();
@@ -250,7 +276,11 @@ std::string News::describe(const LogId& id, uint64_t number) const {
   auto tail = c_.tails.find(id);
   std::string record = "record " + std::to_string(number);
   std::string log = id.str().substr(0, 8);
-  if (!tail) return record + " of log " + log + "... (of a device not known here yet)";
+  if (!tail) {
+    auto known = std::ranges::find_if(handed_over_, [&](const KnownHead& h) { return h.head.log == id; });
+    if (known != handed_over_.end()) return record + " of " + known->device + "'s log " + log + "...";
+    return record + " of log " + log + "... (of a device not known here yet)";
+  }
   return record + " of " + tail->name + "'s log " + log + "...";
 }
 
@@ -573,7 +603,11 @@ void News::still_missing(const LogId& id, Log& log, uint64_t number) {
   }
   if (now >= log.retry_at) log.retry_at = now + log.backoff.next();
   if (now - log.missing_since < c_.options.missing_after || !believed(id, log)) return;
-  c_.problems.set("log " + id.str(), describe(id, number) + " is announced and does not arrive",
+  const bool known = std::ranges::any_of(
+      handed_over_, [&](const KnownHead& h) { return h.head.log == id && h.head.number >= number; });
+  c_.problems.set("log " + id.str(),
+                  describe(id, number) + (known ? " was there when this device was let in, and does not arrive"
+                                                : " is announced and does not arrive"),
                   "The store shows it late, or withholds or lost it. What that device wrote from there on waits; "
                   "everything else goes on, and coffer keeps looking. Mount the volume on that device, or ask whoever "
                   "runs the store.");

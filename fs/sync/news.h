@@ -76,6 +76,7 @@ class News {
   void note(const RecordName& name, uint64_t size);
   void look_for_own_hint(const std::vector<ObjectInfo>& hints);
   void note_own(const RecordName& name);
+  Result<void> expect_handed_over();
   bool believed(const LogId& id, const Log& log) const;
   Result<void> catch_up(std::stop_token stop);
   Result<bool> list_gaps(std::set<LogId>& listed, std::stop_token stop);
@@ -110,6 +111,7 @@ class News {
   bool joined_ = false;
   std::map<LogId, Log> logs_;
   std::optional<RecordName> own_hint_missing_;
+  std::vector<KnownHead> handed_over_;  // what has not come yet of it
   uint64_t polls_ = 0;
   bool listing_all_ = false;  // this poll
   std::optional<Nanos> listed_all_;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr char kCheckpoint[] = "checkpoint-";
 constexpr char kRemoved[] = ".removed";
+constexpr char kAnswer[] = ".answer";
 
 std::string number_and_tag(const RecordName& name) {
   char text[40];
@@ -57,6 +58,18 @@ std::optional<RecordName> parse_after(std::string_view prefix, char separator, s
   return parse(key.substr(0, 2 * LogId::kSize), separator, key.substr(2 * LogId::kSize));
 }
 
+// PREFIX id, or PREFIX id SUFFIX: the id, and whether the suffix is there.
+std::optional<std::pair<ObjectId, bool>> parse_id_key(std::string_view key, std::string_view prefix,
+                                                      std::string_view suffix) {
+  if (!key.starts_with(prefix)) return std::nullopt;
+  key.remove_prefix(prefix.size());
+  const bool with_suffix = key.ends_with(suffix);
+  if (with_suffix) key.remove_suffix(suffix.size());
+  auto id = unhex(key);
+  if (key.size() != 2 * ObjectId::kSize || !is_lower_hex(key) || !id) return std::nullopt;
+  return std::pair(ObjectId::from(*id), with_suffix);
+}
+
 }  // namespace
 
 std::string RecordName::key() const { return log_prefix(log) + number_and_tag(*this); }
@@ -100,15 +113,16 @@ std::string slot_key(const ObjectId& slot) { return kSlotPrefix + slot.str(); }
 std::string slot_removal_key(const ObjectId& slot) { return slot_key(slot) + kRemoved; }
 
 std::optional<SlotName> parse_slot_key(std::string_view key) {
-  if (!key.starts_with(kSlotPrefix)) return std::nullopt;
-  key.remove_prefix(std::string_view(kSlotPrefix).size());
-  SlotName name;
-  name.removal = key.ends_with(kRemoved);
-  if (name.removal) key.remove_suffix(std::string_view(kRemoved).size());
-  auto id = unhex(key);
-  if (key.size() != 2 * ObjectId::kSize || !is_lower_hex(key) || !id) return std::nullopt;
-  name.slot = ObjectId::from(*id);
-  return name;
+  auto name = parse_id_key(key, kSlotPrefix, kRemoved);
+  return name ? std::optional(SlotName{name->first, name->second}) : std::nullopt;
+}
+
+std::string pair_request_key(const ObjectId& request) { return kPairPrefix + request.str(); }
+std::string pair_answer_key(const ObjectId& request) { return pair_request_key(request) + kAnswer; }
+
+std::optional<PairName> parse_pair_key(std::string_view key) {
+  auto name = parse_id_key(key, kPairPrefix, kAnswer);
+  return name ? std::optional(PairName{name->first, name->second}) : std::nullopt;
 }
 
 }  // namespace coffer

@@ -10,6 +10,8 @@
 //                                                one before is removed; never trusted, never needed.
 //   head/checkpoint-<stamp>-<root, 32 hex>       a hint without content: that checkpoint exists; stamp in decimal from 1.
 //                                                Never trusted, never needed.
+//   pair/<request, 32 hex>                       a new device asks to be let in (pairing.h)
+//   pair/<request, 32 hex>.answer                a member's answer to it
 //   obj/<first 2 hex of id>/<id, 32 hex>         packs, segments and roots of checkpoints
 #pragma once
 
@@ -28,6 +30,7 @@ inline constexpr char kSlotPrefix[] = "slot/";
 inline constexpr char kLogPrefix[] = "log/";
 inline constexpr char kHintPrefix[] = "head/";
 inline constexpr char kObjectPrefix[] = "obj/";
+inline constexpr char kPairPrefix[] = "pair/";
 
 // Which object a record is. Only (log, number) is bound to its content; the tag keeps two writers of one number (a log
 // whose state directory was copied) from overwriting each other.
@@ -66,5 +69,15 @@ struct SlotName {
   auto operator<=>(const SlotName&) const = default;
 };
 std::optional<SlotName> parse_slot_key(std::string_view key);
+std::string pair_request_key(const ObjectId& request);
+std::string pair_answer_key(const ObjectId& request);
+// The request that is called so, or whose answer.
+struct PairName {
+  ObjectId request;
+  bool answer = false;
+
+  auto operator<=>(const PairName&) const = default;
+};
+std::optional<PairName> parse_pair_key(std::string_view key);
 
 }  // namespace coffer

@@ -179,8 +179,12 @@ void check_seen(CheckContext& c, const Remembered& remembered, const LogTails& t
 }
 
 void check_unneeded(CheckContext& c, const CheckpointCheck& checkpoints, const DataCheck& data) {
-  uint64_t count = 0, bytes = 0;
+  uint64_t count = 0, bytes = 0, pairing = 0;
   for (const auto& [key, size] : c.objects) {
+    if (parse_pair_key(key)) {
+      ++pairing;
+      continue;
+    }
     if (parse_record_key(key) || parse_hint_key(key) || parse_checkpoint_hint(key) || parse_slot_key(key) ||
         key == kVolumeKey)
       continue;
@@ -196,6 +200,13 @@ void check_unneeded(CheckContext& c, const CheckpointCheck& checkpoints, const D
       bytes += size;
     }
   }
+  if (pairing > 0)
+    c.report({Trouble::kUnneeded,
+              "object",
+              kPairPrefix,
+              std::to_string(pairing) + (pairing == 1 ? " object" : " objects") + " of devices that ask to be let in",
+              "`coffer gc`, and `coffer device add`, remove what is a day old.",
+              {}});
   if (count > 0)
     c.report({Trouble::kUnneeded,
               "object",

@@ -213,6 +213,12 @@ void Synchronizer::fetch(std::vector<Missing> missing, std::stop_token stop, std
   impl_->fetches.fetch(std::move(missing), std::move(stop), std::move(told));
 }
 
+std::vector<KnownHead> Synchronizer::heads() const {
+  std::vector<KnownHead> out;
+  for (const LogTail& tail : impl_->context.tails.to_quote({}, {}, true)) out.push_back({tail.head(), tail.name});
+  return out;
+}
+
 SyncStatus Synchronizer::status() const {
   const Impl& s = *impl_;
   SyncStatus out;

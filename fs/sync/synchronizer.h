@@ -118,6 +118,9 @@ class Synchronizer : public Fetcher {
 
   void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;
   SyncStatus status() const;
+  // The newest records that are known here, of the logs that no later log of their device goes on with: what a device that
+  // is let in has to find.
+  std::vector<KnownHead> heads() const;
 
  private:
   struct Impl;

@@ -111,17 +111,43 @@ Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name) {
   return DeviceIdentity{device, std::move(name), std::move(key), certificate};
 }
 
-// version u8 | name, varint-prefixed | certificate | signing key 64 | in version 2, the certificate's vouchers
+void encode_heads(Writer& w, const std::vector<KnownHead>& heads) {
+  w.varint(heads.size());
+  for (const KnownHead& known : heads) {
+    w.id(known.head.log);
+    w.u64(known.head.number);
+    w.id(known.head.hash);
+    w.string(known.device);
+  }
+}
+
+std::vector<KnownHead> decode_heads(Reader& in) {
+  std::vector<KnownHead> heads(in.count(LogId::kSize + 8 + Hash::kSize + 1));
+  for (KnownHead& known : heads) {
+    known.head.log = in.id<LogId>();
+    known.head.number = in.u64();
+    known.head.hash = in.id<Hash>();
+    known.device = in.string();
+    if (known.head.number == 0 || !valid_device_name(known.device)) in.fail();
+  }
+  return heads;
+}
+
+// version u8 | name, varint-prefixed | certificate | signing key 64, and in version 2
+// | vouched for u8 | the certificate's vouchers if 1 | heads that were handed over
 Bytes seal_identity(const DeviceIdentity& identity, const VolumeId& volume, const LocalKeys& keys) {
   Bytes plain;
-  plain.reserve(4096);  // never moved, so that one wipe() reaches all of it
+  plain.reserve(4096 + 256 * identity.handed_over.size());  // never moved, so that one wipe() reaches all of it
   Writer w(plain);
   const bool vouched_for = !identity.certificate.vouchers.empty();
-  w.u8(vouched_for ? kIdentityVersion : kIdentityVersion - 1);
+  const bool let_in = vouched_for || !identity.handed_over.empty();
+  w.u8(let_in ? kIdentityVersion : kIdentityVersion - 1);
   w.string(identity.name);
   identity.certificate.encode(w);
   w.raw(identity.key.secret().view());
+  if (let_in) w.u8(vouched_for);
   if (vouched_for) identity.certificate.encode_vouchers(w);
+  if (let_in) encode_heads(w, identity.handed_over);
   Bytes sealed = keys.secrets().seal(identity_data(volume), plain);
   wipe(plain);
   return sealed;
@@ -135,14 +161,16 @@ Result<DeviceIdentity> open_identity(BytesView sealed, const VolumeId& volume, c
   std::string name = in.string();
   DeviceCertificate certificate = DeviceCertificate::decode(in);
   auto key = SigningKey::from_secret(Secret(in.raw(64)));
-  if (version == kIdentityVersion) certificate.decode_vouchers(in);
+  if (version == kIdentityVersion && in.u8() != 0) certificate.decode_vouchers(in);
+  std::vector<KnownHead> handed_over;
+  if (version == kIdentityVersion) handed_over = decode_heads(in);
   bool whole = in.at_end();
   wipe(*plain);
   if (version > kIdentityVersion)
     return fail(Code::kTooNew, "the identity of this device was written by a later coffer");
   if (!whole || !key || !valid_device_name(name) || certificate.key != key->public_key())
     return fail(Code::kCorrupt, "the identity of this device is damaged");
-  return DeviceIdentity{certificate.device, std::move(name), std::move(*key), certificate};
+  return DeviceIdentity{certificate.device, std::move(name), std::move(*key), certificate, std::move(handed_over)};
 }
 
 }  // namespace coffer

@@ -10,6 +10,7 @@
 
 #include "crypto/keys.h"
 #include "crypto/slot.h"
+#include "fs/sync/record.h"
 #include "remote/object_store.h"
 
 namespace coffer {
@@ -30,12 +31,24 @@ Result<VolumeSecrets> create_volume(ObjectStore& store, const Secret& passphrase
 // kNotFound: nothing there ("not a coffer volume"); kTooNew; kCorrupt.
 Result<VolumeHead> read_volume_head(ObjectStore& store);
 
+// The newest record of a log that somebody knew, and whose log it is.
+struct KnownHead {
+  LogHead head;
+  std::string device;  // its name
+  bool operator==(const KnownHead&) const = default;
+};
+// count varint | count x ( log 16 | number u64 | hash 32 | device name string )
+void encode_heads(Writer&, const std::vector<KnownHead>&);
+std::vector<KnownHead> decode_heads(Reader&);  // caller checks reader.ok()
+
 // Who this state directory is in the volume.
 struct DeviceIdentity {
   DeviceId device;
   std::string name;  // for people; "HOST" in conflict names
   SigningKey key;
   DeviceCertificate certificate;
+  // Of a device that was let in by another: what that one knew. These records must come.
+  std::vector<KnownHead> handed_over = {};
 };
 // A new member; needs secrets.signing_secret.
 Result<DeviceIdentity> join(const VolumeSecrets& secrets, std::string name);

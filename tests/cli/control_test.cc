@@ -24,7 +24,8 @@ TEST(ControlProtocol, RequestsComeBack) {
   for (Request r :
        {Request{Request::Op::kStatus}, Request{Request::Op::kSync}, Request{Request::Op::kUnmount, true, false},
         Request{Request::Op::kUnmount, false, true}, Request{Request::Op::kHurry},
-        Request{Request::Op::kCollect, false, false, {std::chrono::hours(7), true, true}}}) {
+        Request{Request::Op::kCollect, false, false, {std::chrono::hours(7), true, true}},
+        Request{Request::Op::kLetIn, false, false, {}, "ABCDE-FGHIJ"}}) {
     auto back = decode_request(encode(r));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->op, r.op);
@@ -33,6 +34,7 @@ TEST(ControlProtocol, RequestsComeBack) {
     EXPECT_EQ(back->collect.grace, r.collect.grace);
     EXPECT_EQ(back->collect.list_objects, r.collect.list_objects);
     EXPECT_EQ(back->collect.dry_run, r.collect.dry_run);
+    EXPECT_EQ(back->code, r.code);
   }
 }
 
@@ -88,6 +90,7 @@ class FakeActions : public ControlActions {
     if (options.dry_run) return json{{"dry_run", true}};
     return wait(stop, "collect");
   }
+  Outcome<json> let_in(const std::string& code) override { return json{{"device", code}}; }
   Outcome<json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry, const Report&) override {
     if (how.now) return json{{"left_bytes", 7}};
     std::stop_callback wake(hurry, [this] { end("hurried"); });
@@ -154,6 +157,12 @@ TEST_F(ControlServerTest, AnswersStatus) {
   LineChannel channel = connect();
   ASSERT_TRUE(say(channel, encode(Request{Request::Op::kStatus})));
   EXPECT_EQ(std::get<json>(final_reply(channel))["state"], "mounted");
+}
+
+TEST_F(ControlServerTest, LetsADeviceIn) {
+  LineChannel channel = connect();
+  ASSERT_TRUE(say(channel, encode(Request{Request::Op::kLetIn, false, false, {}, "its code"})));
+  EXPECT_EQ(std::get<json>(final_reply(channel))["device"], "its code");
 }
 
 TEST_F(ControlServerTest, TellsProgressUntilTheResult) {

@@ -101,6 +101,12 @@ TEST(Options, DeviceHasCommandsOfItsOwn) {
   EXPECT_EQ(a.command, "device list");
   EXPECT_TRUE(a.json);
   EXPECT_EQ(a.operands, std::vector<std::string>{"/store"});
+  Arguments add = parsed({"coffer", "device", "add", "/mnt", "--code-file", "/c"});
+  EXPECT_EQ(add.command, "device add");
+  EXPECT_EQ(add.code_file, "/c");
+  EXPECT_EQ(parsed({"coffer", "device", "join", "/store", "--keep-key", "keyring"}).settings.keep_key, "keyring");
+  // What a code is good for must not be seen by whoever lists processes.
+  EXPECT_EQ(refused({"coffer", "device", "add", "/mnt", "ABCDE-FGHJK"}), 2);
   EXPECT_EQ(refused({"coffer", "device"}), 2);
   EXPECT_EQ(refused({"coffer", "device", "list"}), 2);
 }

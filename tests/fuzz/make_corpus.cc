@@ -15,6 +15,7 @@
 #include "fs/sync/collection.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/pairing.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/model/samples.h"
@@ -238,6 +239,10 @@ void rows() {
   DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1).encode(w);
   w.raw(signing_key().secret().view());
   local(6, "identity", identity);
+  identity[0] = 2;
+  w.u8(0);
+  encode_heads(w, {{{LogId{}, 3, Hash{}}, "host"}});
+  local(6, "identity_let_in", identity);
   local(7, "dead", encode(DeadObject{DeadObject::Kind::kSegment, 1000, WallTime{5}}));
   local(8, "collection", encode(Collection{WallTime{5}, {1, 2}, {3, 4}, {5, 6}, {7, 8}}));
   local(9, "dead_key", to_bytes(dead_object_key(ObjectId{}).bytes));
@@ -356,6 +361,22 @@ void changes() {
   }
 }
 
+void pairing() {
+  const PairingWait wait = PairingWait::begin(VolumeId{}, WallTime{5});
+  write("pairing", "request", tagged(0, wait.request()));
+  write("pairing", "answer", tagged(1, must(seal_pairing_answer(wait.request(), wait.code(), Secret(as_bytes("x"))))));
+  write("pairing", "typed", tagged(3, wait.code().text().view()));
+  HandedOver handed_over;
+  handed_over.secrets.signing_public = signing_key().public_key();
+  handed_over.secrets.epoch_keys.emplace(1, Secret(BytesView(Bytes(32, 1))));
+  const auto by = DeviceCertificate::issue(signing_key(), VolumeId{}, DeviceId{}, signing_key().public_key(), 1);
+  handed_over.certificate =
+      must(DeviceCertificate::vouch(by, signing_key(), VolumeId{}, wait.signing().public_key(), 1));
+  handed_over.by = "host";
+  handed_over.heads = {{{LogId{}, 3, Hash{}}, "host"}};
+  write("pairing", "contents", tagged(2, encode(handed_over).view()));
+}
+
 void store() {
   VolumeHead head;
   head.volume.bytes.fill(1);
@@ -366,6 +387,7 @@ void store() {
   name.tag = 0xabcdef;
   write("object_keys", "record", as_bytes(name.key()));
   write("object_keys", "hint", as_bytes(name.hint()));
+  write("object_keys", "answer", as_bytes(pair_answer_key(ObjectId{})));
   write("object_keys", "checkpoint", as_bytes(CheckpointName{17, ObjectId{}}.hint()));
 }
 
@@ -386,5 +408,6 @@ int main(int argc, char** argv) {
   rows();
   cache();
   changes();
+  pairing();
   store();
 }

@@ -60,6 +60,9 @@ class Device {
   // The same state directory on another machine.
   void copy_state_from(const Device& other);
 
+  // Somebody else than the one that joined when this was made; before start().
+  void become(DeviceIdentity identity) { identity_ = std::make_shared<DeviceIdentity>(std::move(identity)); }
+
   Result<void> sync();
   void must_sync() {
     auto r = sync();

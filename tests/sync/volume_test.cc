@@ -131,6 +131,16 @@ TEST_F(VolumeTest, IdentityComesBackHereOnly) {
     bad[i] ^= 1;
     EXPECT_CODE(Code::kCorrupt, open_identity(bad, secrets.volume, local_));
   }
+  // One that was let in has more to keep.
+  TAKE(auto vouched, DeviceCertificate::vouch(made.certificate, made.key, secrets.volume, made.key.public_key(), 1));
+  made.certificate = vouched;
+  made.handed_over = {{{fixed_id<LogId>(3), 7, fixed_id<Hash>(0x77)}, "tower"}};
+  sealed = seal_identity(made, secrets.volume, local_);
+  TAKE(opened, open_identity(sealed, secrets.volume, local_));
+  EXPECT_EQ(opened.device, vouched.device);
+  EXPECT_EQ(opened.certificate.vouchers.size(), 1u);
+  EXPECT_TRUE(opened.certificate.valid(secrets.signing_public, secrets.volume));
+  EXPECT_EQ(opened.handed_over, made.handed_over);
   EXPECT_CODE(Code::kInvalid, join(secrets, "a/b"));
   secrets.signing_secret.reset();
   EXPECT_CODE(Code::kInvalid, join(secrets, "laptop"));

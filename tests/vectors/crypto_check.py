@@ -195,7 +195,7 @@ def voucher(seed, volume, by, key, epoch):
     return fields + ed25519_sign(seed, b"coffer device voucher\0" + volume + by + fields)
 
 
-def recovery_text(bits):
+def grouped(bits):
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
     def times(a, b):
@@ -208,10 +208,11 @@ def recovery_text(bits):
                 product ^= 0x25 << i - 5
         return product
 
-    number = int.from_bytes(bits, "big") << 4
-    values = [number >> 5 * (51 - i) & 31 for i in range(52)]
+    count = -(-len(bits) * 8 // 20)
+    number = int.from_bytes(bits, "big") << 20 * count - 8 * len(bits)
+    values = [number >> 5 * (4 * count - 1 - i) & 31 for i in range(4 * count)]
     groups = []
-    for g in range(13):
+    for g in range(count):
         d = values[4 * g:4 * g + 4]
         check = (g + 1) ^ times(2, d[0]) ^ times(4, d[1]) ^ times(8, d[2]) ^ times(16, d[3])
         groups.append("".join(alphabet[v] for v in d + [check]))
@@ -259,6 +260,26 @@ def read_statement(slot, volume, signing_public, keys):
     return label, made, device
 
 
+def pairing_request(volume, number, private, seed, made):
+    public = x25519(private, (9).to_bytes(32, "little"))
+    return b"coffpair\1\0" + number + volume + public + ed25519_public(seed) + struct.pack("<q", made)
+
+
+def pairing_code(request, secret):
+    return grouped(blake2b(b"coffer pairing request\0" + request)[:10] + secret)
+
+
+def open_pairing_answer(answer, request, private, secret):
+    header, ephemeral, commitment = answer[:90], answer[26:58], answer[58:90]
+    assert header[:26] == b"coffpans\1\0" + request[10:26]
+    wrapping = blake2b(b"coffer pairing answer" + secret + blake2b(request) + ephemeral, key=x25519(private, ephemeral))
+    assert blake2b(b"coffer pairing commitment", key=wrapping) == commitment
+    plain = open_sealed(wrapping, associated_data(9, request[26:42], 0, request[10:26], 0, header), answer[90:])
+    size = struct.unpack_from("<I", plain)[0]
+    assert not any(plain[4 + size:])
+    return plain[4:4 + size]
+
+
 def main():
     make = "--make" in sys.argv
     vectors = {}
@@ -271,6 +292,8 @@ def main():
     volume, device, number = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
     volume_key, second_key, seed, salt = b"\x11" * 32, b"\x22" * 32, b"\x33" * 32, b"\x44" * 32
     local = blake2b(salt, key=derive(volume_key, 4))
+    private, code_secret = b"\x77" * 32, bytes(range(0x60, 0x6A))
+    request = pairing_request(volume, number, private, b"\x55" * 32, 1_700_000_000_123_456_789)
     expected = {
         "ad.frame": associated_data(1, volume, 3, number, 0x0102030405060708),
         "ad.row": associated_data(32, volume, 1, bytes(16), 0, b"row key"),
@@ -284,8 +307,10 @@ def main():
         "signing.public": ed25519_public(seed),
         "certificate": certificate(seed, volume, device, ed25519_public(b"\x55" * 32), 2),
         "voucher": voucher(b"\x55" * 32, volume, device, ed25519_public(b"\x66" * 32), 2),
-        "recovery.text": recovery_text(bytes(range(0, 256, 8))).encode(),
-        "recovery.text.ones": recovery_text(b"\xff" * 32).encode(),
+        "recovery.text": grouped(bytes(range(0, 256, 8))).encode(),
+        "recovery.text.ones": grouped(b"\xff" * 32).encode(),
+        "pairing.request": request,
+        "pairing.code": pairing_code(request, code_secret).encode(),
     }
     if make:
         for name, value in expected.items():
@@ -315,6 +340,8 @@ def main():
     assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
     epochs = b"".join(struct.pack("<I", epoch) + key for epoch, key in secrets[2].items())
     assert vectors["kept_key"] == b"coffer-key-1:" + (volume + ed25519_public(seed) + b"\2" + epochs).hex().encode()
+    answer = open_pairing_answer(vectors["pairing.answer"], request, private, code_secret)
+    assert answer == b"what a member hands over"
     removed = b"coffer slot removal\0" + volume + number
     assert vectors["slot.removal"] == b"coffgone\1\0" + number + ed25519_sign(seed, removed)
     print("all vectors agree")
