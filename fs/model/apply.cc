@@ -85,10 +85,19 @@ Result<Ino> ApplyState::derive_ino(Ino from) const {
   }
 }
 
+Result<bool> ApplyState::has_contents(Ino ino, Version version) const {
+  TRY(std::optional<Inode> inode, find(ino));
+  if (inode) return inode->is_regular() && inode->version == version;
+  TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
+  return t && t->inode.is_regular() && t->inode.version == version;
+}
+
 Result<ApplyState::Followed> ApplyState::follow(Ino ino, Version version) const {
   TRY(Ino at, resolve_alias(rows, ino));
   Followed followed{{at}};
   while (true) {
+    TRY(bool present, has_contents(at, version));
+    if (present) return followed;
     TRY(std::optional<Displaced> d, get_displaced(rows, at, version));
     if (!d || d->moved_to == 0) return followed;
     TRY(at, resolve_alias(rows, d->moved_to));
@@ -220,7 +229,7 @@ class Applier {
     if (known || ino != c.ino) return {};
     TRY(std::optional<Tombstone> tombstone, get_tombstone(state_.rows, c.ino));
     TRY(std::optional<Bytes> open, state_.rows.get(inode_key(c.ino)));
-    if (open && !tombstone) return {};
+    if (open && !tombstone) TRYV(drop_open(c.ino, *open));
     Inode inode = new_inode(c);
     const Version version = c.content ? c.content->version : 0;
     std::optional<VersionKeeper> keeper;
@@ -256,6 +265,16 @@ class Applier {
     }
     TRYV(put_new(c, inode));
     state_.add_loose(c.ino, {ApplyState::Origin::kMade, {}});
+    return {};
+  }
+
+  // What nobody else knew and is unlinked, but still open here, gives way to what others make of it: a copy of this machine
+  // has published it before it was removed. Who has it open here was taken out before (lift_orphan).
+  Result<void> drop_open(Ino ino, BytesView row) {
+    TRY(const Inode inode, decode_inode(row));
+    TRYV(erase_extents(state_.rows, ino, inode));
+    if (inode.has_xattrs) state_.rows.erase(xattr_key(ino));
+    state_.rows.erase(inode_key(ino));
     return {};
   }
 

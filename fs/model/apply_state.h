@@ -52,7 +52,7 @@ class ApplyState {
   Result<Ino> derive_ino(Ino from) const;
 
   // What the author means by `ino` where he names it with a version of its contents: itself, or the conflict copy that
-  // version lives on in. With every inode on the way, the last included.
+  // version lives on in, when it has another itself. With every inode on the way, the last included.
   struct Followed {
     std::vector<Ino> way;
     Ino ino() const { return way.back(); }
@@ -60,6 +60,9 @@ class ApplyState {
   Result<Followed> follow(Ino ino, Version version) const;
 
  private:
+  // Whether they are what everybody sees in it, or saw last.
+  Result<bool> has_contents(Ino ino, Version version) const;
+
   std::unordered_map<Ino, Loose> loose_;
   std::vector<Ino> loose_order_;
 };

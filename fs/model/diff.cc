@@ -40,8 +40,8 @@ class Span {
 
   const std::set<Ino>& inodes() const { return inodes_; }
   const std::vector<EntryPlace>& entries() const { return entries_; }  // in the order in which they were touched
-  const std::vector<RowKey>& diverted() const { return diverted_; }
-  const std::vector<Ino>& aliases() const { return aliases_; }
+  // What changes leave behind, tombstones apart.
+  const std::vector<RowKey>& remains() const { return remains_; }
   // Chunks of a file whose extents may have changed; the first may always, since inodes hold it in part.
   std::set<uint64_t> chunks(Ino ino) const {
     std::set<uint64_t> out{0};
@@ -70,13 +70,11 @@ class Span {
         break;
       }
       case RowKind::kDiverted:
-        diverted_.push_back(h.key);
+      case RowKind::kAlias:
+      case RowKind::kDisplaced:
+      case RowKind::kDisplacedExtents:
+        remains_.push_back(h.key);
         break;
-      case RowKind::kAlias: {
-        TRY(Ino ino, parse_first(RowKind::kAlias, key));
-        aliases_.push_back(ino);
-        break;
-      }
       default:
         break;
     }
@@ -88,8 +86,7 @@ class Span {
   uint64_t last_size_ = 0;
   std::set<Ino> inodes_;
   std::vector<EntryPlace> entries_;
-  std::vector<RowKey> diverted_;
-  std::vector<Ino> aliases_;
+  std::vector<RowKey> remains_;
   std::unordered_map<Ino, std::vector<uint64_t>> chunks_;
 };
 
@@ -407,14 +404,20 @@ class Settler {
 
  private:
   // Pending changes that were made again on top of news may have met conflicts: here, not in the record, which tells only
-  // how they ended. What they left is not what it will leave for others.
+  // how they ended. What they left is not what it will leave for others, who may get the changes from a copy of this
+  // machine, too.
   Result<void> forget_redoing() {
-    for (const RowKey& key : span_.diverted()) TRYV(restore(key));
-    for (Ino ino : span_.aliases()) {
+    for (const RowKey& key : span_.remains()) {
+      TRYV(restore(key));
+      if (kind_of(key.bytes) != RowKind::kAlias) continue;
+      TRY(Ino ino, parse_first(RowKind::kAlias, key.bytes));
       TRY(std::optional<Bytes> tombstone, start_.get(tombstone_key(ino)));
-      if (!tombstone) continue;  // nobody knows it
-      TRYV(restore(alias_key(ino)));
+      if (!tombstone) continue;
       TRYV(restore(tombstone_key(ino)));
+      for (uint64_t chunk : span_.chunks(ino)) {
+        TRYV(restore(chunk_key(ino, chunk)));
+        TRYV(restore(block_key(ino, chunk / kBlock)));
+      }
     }
     return {};
   }
@@ -441,10 +444,6 @@ class Settler {
     TRY(std::optional<Inode> before, find_inode(start_, ino));
     TRY(std::optional<Inode> after, find_inode(end_, ino));
     const bool was_living = before && before->nlink > 0, is_living = after && after->nlink > 0;
-    if (is_living && after->origin != 0 && (!before || before->version != after->version)) {
-      TRY(Ino origin, resolve_alias(end_, after->origin));
-      TRYV(put_moved_if_new(out_, origin, after->version, ino));
-    }
     std::optional<Tombstone> tombstone;  // by which others know it; its extents are those of the end
     if (was_living) {
       if (!is_living) {
@@ -452,9 +451,13 @@ class Settler {
       }
     } else {
       TRY(tombstone, get_tombstone(start_, ino));
-      if (!tombstone) return {};  // nobody knew it
-      before = tombstone->inode;
+      before = tombstone ? std::optional(tombstone->inode) : std::nullopt;
     }
+    if (is_living && after->origin != 0 && (!before || before->version != after->version)) {
+      TRY(Ino origin, resolve_alias(end_, after->origin));
+      TRYV(put_moved_if_new(out_, origin, after->version, ino));
+    }
+    if (!before) return drop_unknown(ino, after.has_value());
     // Where the extents are now.
     Inode root;
     if (after) {
@@ -465,13 +468,27 @@ class Settler {
       root = now->inode;
       root.version = now->map_version;
     }
-    if (before->is_regular() && before->version != root.version) TRYV(keep_version(ino, was_living, *before, root));
+    if (before->is_regular()) {
+      if (before->version != root.version)
+        TRYV(keep_version(ino, was_living, *before, root));
+      else
+        TRYV(drop_displaced(out_, ino, root.version));
+    }
     if (is_living) return {};
     tombstone->inode.only = root.only;
     tombstone->inode.chunks = root.chunks;
     tombstone->inode.blocks = root.blocks;
     tombstone->map_version = root.version;
     out_.put(tombstone_key(ino), encode(*tombstone));
+    return {};
+  }
+
+  // What nobody knew, and is removed: nobody asks for a tombstone.
+  Result<void> drop_unknown(Ino ino, bool there) {
+    TRY(std::optional<Tombstone> tombstone, get_tombstone(end_, ino));
+    if (!tombstone) return {};
+    if (!there) TRYV(erase_extents(out_, ino, tombstone->inode));
+    out_.erase(tombstone_key(ino));
     return {};
   }
 

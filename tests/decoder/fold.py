@@ -41,10 +41,13 @@ class Remains:
         if number != target:
             self.versions.setdefault((number, version), target)
 
-    def follow(self, number: int, version: int) -> list[int]:
+    def follow(self, inodes: dict[int, Inode], number: int, version: int) -> list[int]:
         """The inode that is meant where it is named with this version, at the end of the way to it."""
         way = [self.alias(number)]
         while isinstance(moved := self.versions.get((way[-1], version)), int):
+            there = inodes.get(way[-1]) or self.tombs.get(way[-1], (None,))[0]
+            if there is not None and there.type == FILE and there.version == version:
+                break
             at = self.alias(moved)
             if at in way:
                 break
@@ -180,7 +183,7 @@ class Fold:
         if origin := change.fields.get("origin", 0):
             if number not in self.inodes and number not in remains.tombs:
                 number = remains.alias(origin)
-        way = remains.follow(number, content.base)
+        way = remains.follow(self.inodes, number, content.base)
         file = way[-1]
         inode = self.inodes.get(file) or remains.tombs.get(file, (None,))[0]
         if inode is None or inode.type != FILE:
@@ -257,7 +260,7 @@ class Fold:
         for change in inodes:
             if change.kind != REMOVED:
                 continue
-            number = self.remains.follow(change.inode, change.seen_version)[-1]
+            number = self.remains.follow(self.inodes, change.inode, change.seen_version)[-1]
             inode, allowed = self.inodes.get(number), False
             if inode and number != ROOT:
                 seen = self.version(number, inode, change.seen_version)

@@ -110,6 +110,16 @@ void expect_nothing_lost(const Machine& m, const std::vector<Record>& all) {
       }
       if (c.kind == InodeChange::Kind::kRemoved) superseded.insert(c.removed_version);
     }
+  // Those that are equal to one another: copies of a machine can come to the same by two ways.
+  std::map<Version, std::set<Version>> equal;
+  must(walk_rows(m.rows(), RowKind::kDisplaced, [&](const Row& row) -> Result<void> {
+    TRY(FileVersion v, parse_displaced_key(row.key));
+    TRY(Displaced d, decode_displaced(row.value));
+    if (d.moved_to != 0 || !d.here.empty() || !d.elsewhere.empty()) return {};
+    equal[v.version].insert(d.newer);
+    equal[d.newer].insert(v.version);
+    return {};
+  }));
   std::set<Version> there;
   const std::string prefix = kind_prefix(RowKind::kInode);
   for (auto it = m.rows().rows.lower_bound(prefix); it != m.rows().rows.end() && it->first.starts_with(prefix); ++it) {
@@ -126,73 +136,111 @@ void expect_nothing_lost(const Machine& m, const std::vector<Record>& all) {
       if (extents && extents->is_present()) there.insert(v);
     }
   }
+  auto is_lost = [&](Version version) {
+    std::set<Version> same{version};
+    for (std::vector<Version> todo{version}; !todo.empty();) {
+      const Version at = todo.back();
+      todo.pop_back();
+      if (superseded.contains(at) || there.contains(at)) return false;
+      for (Version other : equal[at])
+        if (same.insert(other).second) todo.push_back(other);
+    }
+    return true;
+  };
   for (auto [version, ino] : published)
-    if (!superseded.contains(version) && !there.contains(version))
+    if (is_lost(version))
       ADD_FAILURE() << "version " << std::hex << version << " of " << ino << " is lost\n"
                     << changes_of(all, ino) << m.describe();
 }
 
 // Several at once, with records that arrive late and in any order.
+void work_at_once(RandomOps& ops, bool copies) {
+  const unsigned count = 2 + static_cast<unsigned>(ops.below(3));
+  std::vector<std::unique_ptr<Machine>> machines;
+  std::vector<Machine*> pointers;
+  unsigned logs = 0;
+  auto add = [&](std::unique_ptr<Machine> machine) {
+    machines.push_back(std::move(machine));
+    pointers.push_back(machines.back().get());
+  };
+  while (logs < count) add(std::make_unique<Machine>(++logs));
+  std::unique_ptr<Machine> backup;
+  size_t backup_of = 0;
+  must(machines[0]->run([&](Rows& rows) -> Result<void> {
+    make_root(rows, 0755, 0, 0, machines[0]->now());
+    return {};
+  }));
+  for (uint64_t k = ops.below(12); k > 0; --k) ops.step(*machines[0]);
+  std::vector<Record> all{*machines[0]->publish()};
+  for (Machine* m : pointers) m->receive(all);
+  for (uint64_t k = 10 + ops.below(60); k > 0; --k) {
+    Machine& m = *machines[ops.below(machines.size())];
+    for (uint64_t j = 1 + ops.below(4); j > 0; --j) ops.step(m);
+    if (ops.chance(10)) m.freeze();
+    if (ops.chance(30)) {
+      std::optional<Record> r = m.publish([&] {
+        for (uint64_t j = ops.chance(50) ? ops.below(6) : 0; j > 0; --j) ops.step(m);
+      });
+      if (r) all.push_back(*r);
+    }
+    if (ops.chance(25)) {
+      std::vector<Record> some;
+      for (const Record& r : all)
+        if (ops.chance(60)) some.push_back(r);
+      m.receive(some);
+      m.check();
+    }
+    if (copies && machines.size() < 6 && ops.chance(10)) add(std::make_unique<Machine>(m, ++logs));
+    if (copies && ops.chance(10)) {
+      backup_of = ops.below(machines.size());
+      backup = std::make_unique<Machine>(*machines[backup_of], ++logs);
+    }
+    if (backup && ops.chance(10)) {
+      machines[backup_of] = std::move(backup);
+      pointers[backup_of] = machines[backup_of].get();
+    }
+    if (ops.chance(4)) {
+      // A quiet moment, after which each may forget, or not: nobody must see the difference.
+      exchange(pointers, all);
+      for (Machine* each : pointers)
+        if (ops.chance(60)) each->forget_applied();
+      for (Machine* each : pointers) each->check();
+      backup.reset();  // it knows less than what may be forgotten
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+  exchange(pointers, all);
+  for (Machine* m : pointers) {
+    m->check();
+    expect_equal(*pointers[0], *m);
+    EXPECT_EQ(m->waiting(), 0u);
+  }
+  // The fold of all records in order, by one who never did anything himself.
+  Machine fresh(99);
+  fresh.receive(all);
+  fresh.check();
+  expect_equal(*pointers[0], fresh);
+  expect_nothing_lost(fresh, all);
+  if (::testing::Test::HasFailure())
+    if (const char* ino = std::getenv("COFFER_INO")) std::cerr << changes_of(all, std::strtoull(ino, nullptr, 16));
+}
+
 TEST(Convergence, Concurrent) {
   for (auto [seed, n] = seeds(800); n > 0; ++seed, --n) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     RandomOps ops(seed);
-    const unsigned count = 2 + static_cast<unsigned>(ops.below(3));
-    std::vector<std::unique_ptr<Machine>> machines;
-    std::vector<Machine*> pointers;
-    for (unsigned i = 1; i <= count; ++i) {
-      machines.push_back(std::make_unique<Machine>(i));
-      pointers.push_back(machines.back().get());
-    }
-    must(machines[0]->run([&](Rows& rows) -> Result<void> {
-      make_root(rows, 0755, 0, 0, machines[0]->now());
-      return {};
-    }));
-    for (uint64_t k = ops.below(12); k > 0; --k) ops.step(*machines[0]);
-    std::vector<Record> all{*machines[0]->publish()};
-    for (Machine* m : pointers) m->receive(all);
-    for (uint64_t k = 10 + ops.below(60); k > 0; --k) {
-      Machine& m = *machines[ops.below(count)];
-      for (uint64_t j = 1 + ops.below(4); j > 0; --j) ops.step(m);
-      if (ops.chance(10)) m.freeze();
-      if (ops.chance(30)) {
-        std::optional<Record> r = m.publish([&] {
-          for (uint64_t j = ops.chance(50) ? ops.below(6) : 0; j > 0; --j) ops.step(m);
-        });
-        if (r) all.push_back(*r);
-      }
-      if (ops.chance(25)) {
-        std::vector<Record> some;
-        for (const Record& r : all)
-          if (ops.chance(60)) some.push_back(r);
-        m.receive(some);
-        m.check();
-      }
-      if (ops.chance(4)) {
-        // A quiet moment, after which each may forget, or not: nobody must see the difference.
-        exchange(pointers, all);
-        for (Machine* each : pointers)
-          if (ops.chance(60)) each->forget_applied();
-        for (Machine* each : pointers) each->check();
-      }
-      if (::testing::Test::HasFailure()) return;
-    }
-    exchange(pointers, all);
-    for (Machine* m : pointers) {
-      m->check();
-      expect_equal(*pointers[0], *m);
-      EXPECT_EQ(m->waiting(), 0u);
-    }
-    // The fold of all records in order, by one who never did anything himself.
-    Machine fresh(99);
-    fresh.receive(all);
-    fresh.check();
-    expect_equal(*pointers[0], fresh);
-    expect_nothing_lost(fresh, all);
-    if (::testing::Test::HasFailure()) {
-      if (const char* ino = std::getenv("COFFER_INO")) std::cerr << changes_of(all, std::strtoull(ino, nullptr, 16));
-      return;
-    }
+    work_at_once(ops, false);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+// Machines are copied with what they have not published, and backups take the place of the original.
+TEST(Convergence, Copies) {
+  for (auto [seed, n] = seeds(400); n > 0; ++seed, --n) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomOps ops(seed);
+    work_at_once(ops, true);
+    if (::testing::Test::HasFailure()) return;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "crypto/hash.h"
+#include "tests/model/in_words.h"
 
 namespace coffer::model {
 namespace {
@@ -22,6 +23,23 @@ Machine::Machine(unsigned id)
       ino_base_((0x1000ull + id) << 24),
       version_base_((0xabc0000ull + id) << 32),
       time_(1'700'000'000'000'000'000 + id) {}
+
+Machine::Machine(const Machine& other, unsigned id) : Machine(id) {
+  rows_ = other.rows_;
+  first_pending_ = other.first_pending_;
+  open_ = other.open_;
+  touched_ = std::make_unique<Touched>(*other.touched_);
+  applied_ = other.applied_;
+  waiting_ = other.waiting_;
+  seen_ = other.seen_;
+  stamp_ = other.stamp_;
+  for (Ino ino : other.open_orphans)
+    must(run([&](Rows& rows) -> Result<void> {
+      auto inode = get_inode(rows, ino);
+      if (!inode || inode->nlink != 0) return {};
+      return erase_inode(rows, ino, true);
+    }));
+}
 
 std::pair<Ino, std::string> Machine::parent_of(const std::string& path) const {
   size_t slash = path.rfind('/');
@@ -211,6 +229,7 @@ std::optional<Record> Machine::publish(const std::function<void()>& meanwhile) {
   r.author.device = "host" + std::to_string(id_);
   r.author.when = now();
   must(settle(rows_, first, last, touched_.get()));
+  check_published(r, first, last);
   applied_.push_back({r, first, last});
   return r;
 }
@@ -320,6 +339,27 @@ void Machine::check() const {
     ASSERT_TRUE(row) << "a name of " << dir << " leads to no entry";
     EXPECT_EQ(must(decode_entry(*row)).name, it->first.substr(9));
   }
+}
+
+void Machine::check_published(const Record& r, Generation first, Generation last) const {
+  MapRows rows = rows_;
+  must(undo(rows, open_));
+  const std::set<std::string> mine = in_words(rows);
+  for (Generation g = last + 1; g-- > first;) must(undo(rows, g));
+  Touched touched(open_ + 1);
+  Transaction tx(rows, touched);
+  Applied applied = must(apply(tx, r.changes, r.author));
+  EXPECT_TRUE(applied.conflicts.empty());
+  rows.apply(must(tx.take()));
+  const std::set<std::string> theirs = in_words(rows);
+  if (mine == theirs) return;
+  std::string out;
+  for (const std::string& l : mine)
+    if (!theirs.contains(l)) out += "- " + l + "\n";
+  for (const std::string& l : theirs)
+    if (!mine.contains(l)) out += "+ " + l + "\n";
+  ADD_FAILURE() << "record " << r.number << " of machine " << id_ << " left here (-) what others do not have (+):\n"
+                << out;
 }
 
 // Every row is one that another leads to.

@@ -47,6 +47,8 @@ T must(Result<T> r) {
 class Machine {
  public:
   explicit Machine(unsigned id);
+  // A copy of another machine's disk, or a backup of it, which goes on with a log of its own: what was open is closed.
+  Machine(const Machine& other, unsigned id);
 
   // One operation: its puts reach the rows only when it succeeds.
   template <typename F>
@@ -117,6 +119,8 @@ class Machine {
     Generation first, last;
   };
   void check_no_strays() const;
+  // What it has after publishing is what the record makes of what it had before: also of what serves for applying others.
+  void check_published(const Record& r, Generation first, Generation last) const;
   std::pair<Ino, std::string> parent_of(const std::string& path) const;
 
   const unsigned id_;

@@ -1340,6 +1340,98 @@ TEST_F(Rules, TwoLogsThatMakeTheSameInode) {
   EXPECT_EQ(a.names(), Names{"f"});
 }
 
+// --- copies of a machine, or backups of it that were restored: the same pending changes in two logs
+
+TEST_F(Rules, WhatACopyPublishedIsThereAlthoughItsOriginalRemovedItUnseen) {
+  given();
+  a.make("f");
+  a.freeze();
+  Machine copy(a, 4);
+  all_.push_back(&copy);
+  a.remove("f");
+  a.make("g");
+  publish(a);
+  publish(copy);
+  sync();
+  EXPECT_EQ(a.names(), (Names{"f", "g"}));
+}
+
+TEST_F(Rules, WhatACopyPublishedIsThereAlthoughItsOriginalHasItRemovedAndOpen) {
+  given();
+  Ino ino = a.make("f");
+  a.write("f", "both");
+  Machine copy(a, 4);
+  all_.push_back(&copy);
+  a.remove_open("f");
+  a.write(ino, "only here");
+  a.make("g");
+  publish(a);
+  publish(copy);
+  sync();
+  EXPECT_EQ(a.names(), (Names{"f", "g"}));
+  EXPECT_EQ(a.read("f"), "both");
+}
+
+TEST_F(Rules, ADirectoryThatBecameAnotherOnlyHereIsWhatACopySaysOfIt) {
+  given();
+  a.mkdir("d");
+  Machine copy(a, 4);
+  all_.push_back(&copy);
+  b.make("x");
+  publish(b);
+  copy.receive(records_);
+  copy.rename("d", "e");
+  c.mkdir("d");
+  publish(c);
+  a.receive(records_);
+  a.make("g");
+  publish(a);
+  publish(copy);
+  sync();
+  EXPECT_EQ(a.names(), (Names{"d", "e", "g", "x"}));
+}
+
+TEST_F(Rules, AVersionThatWentOnOnlyHereIsWhatACopyMadeOfIt) {
+  given([](Machine& m) {
+    m.make("f");
+    m.write("f", "old");
+  });
+  a.write("f", "one");
+  Machine copy(a, 4);
+  all_.push_back(&copy);
+  b.make("x");
+  publish(b);
+  copy.receive(records_);
+  c.write("f", "ccc");
+  publish(c);
+  a.receive(records_);
+  a.write(copy_in(), "two");
+  publish(a);
+  publish(copy);
+  sync();
+  EXPECT_EQ(a.names().size(), 4u) << a.describe();  // f, x, and both versions of a's
+}
+
+TEST_F(Rules, AChangeOfAFileWhoseVersionACopyHasElsewhereIsOfTheFile) {
+  given([](Machine& m) {
+    m.make("f");
+    m.write("f", "old");
+  });
+  a.write("f", "aaa");
+  Machine copy(a, 4);
+  all_.push_back(&copy);
+  b.write("f", "bbb");
+  publish(b);
+  copy.receive(records_);  // there "aaa" is the conflict copy
+  publish(copy);
+  publish(a);  // sorts before b's, whose version is the conflict copy then
+  c.receive(records_);
+  EXPECT_EQ(c.read("f"), "aaa");
+  c.write("f", "ccc");
+  sync();
+  EXPECT_EQ(a.read("f"), "ccc");
+}
+
 // --- what is left behind, and when it goes
 
 TEST_F(Rules, WhatIsForgottenIsNotSeen) {
