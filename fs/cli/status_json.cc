@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -126,6 +127,7 @@ json device_json(const DeviceStatus& d, WallTime now) {
               {"age_seconds", age_seconds(d.when, now)},
               {"self", d.self},
               {"since", time_or_null(d.since)},
+              {"let_in_by", d.let_in_by ? json(d.let_in_by->str()) : json(nullptr)},
               {"runs", d.runs},
               {"records", d.records},
               {"silent", d.silent}};
@@ -189,10 +191,12 @@ std::string confinement_text(const json& c) {
 std::string devices_text(const json& devices) {
   constexpr size_t kShortId = 8;  // digits; more are shown where they are needed to tell two apart
   std::vector<std::string> ids;
+  std::map<std::string, std::string> names;
   size_t digits = kShortId, longest = sizeof "NAME" - 1;
   for (const json& d : devices) {
     if (!d.is_object()) continue;
     ids.push_back(text(d, "device"));
+    names[ids.back()] = text(d, "name");
     longest = std::max(longest, text(d, "name").size());
   }
   auto alike = [&] {
@@ -212,10 +216,12 @@ std::string devices_text(const json& devices) {
   std::string out = row("ID", "NAME", "SINCE", "LAST WROTE", "RECORDS", "RUNS", "");
   for (const json& d : devices) {
     if (!d.is_object()) continue;
+    std::string remark = flag(d, "self") ? "  [this one]" : "";
+    if (std::string by = text(d, "let_in_by"); !by.empty())
+      remark += "  let in by " + (names.contains(by) ? names[by] : by.substr(0, digits));
     auto or_dash = [&d](const char* name) { return text(d, name).empty() ? "-" : text(d, name); };
     out += row(text(d, "device").substr(0, digits), text(d, "name"), or_dash("since"), or_dash("when"),
-               std::to_string(number(d, "records")), std::to_string(number(d, "runs")),
-               flag(d, "self") ? "  [this one]" : "");
+               std::to_string(number(d, "records")), std::to_string(number(d, "runs")), remark);
   }
   return out;
 }

@@ -240,6 +240,8 @@ SyncStatus Synchronizer::status() const {
   self.device = s.context.identity.device;
   self.log = s.context.own.log();
   self.self = true;
+  if (const auto& vouchers = s.context.identity.certificate.vouchers; !vouchers.empty())
+    self.let_in_by = vouchers.back().device;
   std::map<DeviceId, DeviceStatus> newest;
   newest.emplace(self.device, std::move(self));
   const WallTime silent = s.context.silent();
@@ -254,6 +256,7 @@ SyncStatus Synchronizer::status() const {
     device.log = tail.log;
     device.number = tail.number;
     device.when = tail.when;
+    device.let_in_by = tail.vouchers.empty() ? std::nullopt : std::optional(tail.vouchers.back());
     device.silent = !device.self && tail.open() && tail.when < silent;
   }
   for (auto& [id, device] : newest) out.devices.push_back(std::move(device));

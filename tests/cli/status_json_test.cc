@@ -61,6 +61,7 @@ TEST(StatusJson, DevicesAreATable) {
   fresh.name = "tower \x1b[2J";
   fresh.device = writer.device;
   fresh.device.bytes[15] = 1;  // alike but for the last digit
+  fresh.let_in_by = writer.device;
   json devices = {device_json(writer, WallTime{0}), device_json(fresh, WallTime{0})};
   EXPECT_TRUE(devices[1]["when"].is_null());
   EXPECT_TRUE(devices[1]["since"].is_null());
@@ -70,7 +71,10 @@ TEST(StatusJson, DevicesAreATable) {
       << text;
   EXPECT_NE(text.find("ab000000000000000000000000000001  tower"), std::string::npos) << text;
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
-  devices.erase(1);
+  EXPECT_NE(text.find("  0        0  let in by laptop\n"), std::string::npos) << text;
+  devices.erase(0);
+  EXPECT_NE(devices_text(devices).find("  let in by ab000000\n"), std::string::npos) << devices_text(devices);
+  devices = {device_json(writer, WallTime{0})};
   EXPECT_NE(devices_text(devices).find("ab000000  laptop"), std::string::npos);
 }
 
