@@ -123,6 +123,11 @@ mount_untyped desk "$work/d"
 "$coffer" status "$work/d" | grep -q 'more is announced' || fail "nothing about what is withheld: $("$coffer" status "$work/d")"
 mv "$work/withheld" "$newest"
 "$coffer" sync --quiet "$work/d"
+# The kernel was told that it is not there, and is told otherwise a moment after the state has changed.
+for _ in $(seq 100); do
+  [ ! -e "$work/d/fifth" ] || break
+  sleep 0.1
+done
 [ "$(cat "$work/d/fifth")" = five ] || fail "what came late is not there"
 "$here/tree_digest.py" "$work/d" >"$work/digest"
 "$coffer" unmount "$work/d"
