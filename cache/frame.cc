@@ -71,4 +71,15 @@ Result<void> open_frame(const EpochKeys& keys, const VolumeId& volume, const Obj
   return result;
 }
 
+Result<const EpochKeys*> open_frame(const KeyRing& keys, const VolumeId& volume, const ObjectId& pack, uint32_t offset,
+                                    BytesView sealed, MutableBytes plain) {
+  const EpochKeys& newest = keys.newest();
+  auto opened = open_frame(newest, volume, pack, offset, sealed, plain);
+  if (opened) return &newest;
+  if (keys.size() > 1)
+    for (const EpochKeys* older : keys.all())
+      if (older != &newest && open_frame(*older, volume, pack, offset, sealed, plain)) return older;
+  return fail(opened.error());
+}
+
 }  // namespace coffer

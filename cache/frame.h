@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "crypto/keys.h"
+#include "crypto/key_ring.h"
 
 namespace coffer {
 
@@ -34,6 +34,9 @@ void seal_frame(const EpochKeys& keys, const VolumeId& volume, const ObjectId& p
 // (which is then zeroed).
 Result<void> open_frame(const EpochKeys& keys, const VolumeId& volume, const ObjectId& pack, uint32_t offset,
                         BytesView sealed, MutableBytes plain);
+// With whichever keys open it, the newest first, and says which.
+Result<const EpochKeys*> open_frame(const KeyRing& keys, const VolumeId& volume, const ObjectId& pack, uint32_t offset,
+                                    BytesView sealed, MutableBytes plain);
 
 // seal_frame in two steps, for who must know the sealed length before the place: prepare_frame leaves in `frame` (whose
 // content is replaced) the compressed plaintext where sealing in place wants it, its size being the sealed length;

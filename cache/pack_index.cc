@@ -126,4 +126,15 @@ Result<std::vector<IndexEntry>> read_pack_index(BytesView pack_bytes, const Obje
   return open_index(pack_bytes.subspan(place.offset, place.length), place.offset, pack, volume, keys);
 }
 
+Result<std::vector<IndexEntry>> read_pack_index(BytesView pack_bytes, const ObjectId& pack, const VolumeId& volume,
+                                                const KeyRing& keys) {
+  auto index = read_pack_index(pack_bytes, pack, volume, keys.newest());
+  if (index || keys.size() == 1) return index;
+  for (const EpochKeys* older : keys.all())
+    if (auto opened = read_pack_index(pack_bytes, pack, volume, *older);
+        opened || opened.error().code() == Code::kTooNew)
+      return opened;
+  return index;
+}
+
 }  // namespace coffer

@@ -98,6 +98,7 @@ struct PackStore::Impl {
     // Kept from the making until the pack is closed and synced; null otherwise, and for packs of a former run: after
     // weeks offline there may be more of them than descriptors.
     std::shared_ptr<const Fd> fd;
+    const EpochKeys* keys = nullptr;  // null: of a former run, look at its frames
     uint64_t end = 0;        // bytes that appends have reserved; the file's size for a pack of a former run
     size_t in_flight = 0;    // appends that have reserved a place and not yet written it
     bool dirty = false;      // in `dirty_packs`
@@ -113,7 +114,7 @@ struct PackStore::Impl {
     uint32_t length = 0;
   };
 
-  Impl(std::unique_ptr<PackFiles> f, const VolumeId& v, const EpochKeys& k) : files(std::move(f)), volume(v), keys(k) {}
+  Impl(std::unique_ptr<PackFiles> f, const VolumeId& v, const KeyRing& k) : files(std::move(f)), volume(v), keys(k) {}
 
   Result<void> adopt_former_run();
 
@@ -130,18 +131,26 @@ struct PackStore::Impl {
   // A descriptor of an unfinished pack; kNotFound when it was removed.
   Result<std::shared_ptr<const Fd>> fd_of(const UnfinishedPtr& pack) EXCLUDES(mutex);
   Result<uint64_t> finish(const UnfinishedPtr& pack, const std::vector<IndexEntry>& index) EXCLUDES(mutex);
-  Result<uint64_t> write_end(const Fd& fd, const ObjectId& pack, uint64_t frames, const std::vector<IndexEntry>& index);
+  Result<uint64_t> write_end(const Fd& fd, const ObjectId& pack, uint64_t frames, const std::vector<IndexEntry>& index,
+                             const EpochKeys& of_pack);
+  // Those that an unfinished pack of a former run was begun with.
+  Result<const EpochKeys*> keys_of_frames(const Fd& fd, const std::vector<IndexEntry>& index) const;
+  // open_frame(), which remembers the keys of packs of earlier epochs.
+  Result<void> open(const FrameRef& ref, BytesView sealed, MutableBytes plain) EXCLUDES(epochs_mutex);
   Result<std::vector<IndexEntry>> read_end(const Fd& fd, const ObjectId& pack) const;
   UnfinishedPtr find_unfinished(const ObjectId& pack) const EXCLUDES(mutex);
 
   const std::unique_ptr<PackFiles> files;
   const VolumeId volume;
-  const EpochKeys& keys;
+  const KeyRing& keys;
+
+  Mutex epochs_mutex{Rank::kLeaf};
+  std::unordered_map<ObjectId, const EpochKeys*> epochs GUARDED_BY(epochs_mutex);  // of packs that were read; not the newest
 
   mutable Mutex mutex{Rank::kPacks};
   CondVar changed;  // anything below that somebody may wait for
   std::map<ObjectId, UnfinishedPtr> unfinished GUARDED_BY(mutex);
-  UnfinishedPtr open GUARDED_BY(mutex);                 // null when there is none
+  UnfinishedPtr open_pack GUARDED_BY(mutex);                 // null when there is none
   bool making GUARDED_BY(mutex) = false;                // a thread makes the next open pack
   std::vector<UnfinishedPtr> closed GUARDED_BY(mutex);  // since the last rotate(), oldest first
 
@@ -182,6 +191,7 @@ Result<PackStore::Impl::UnfinishedPtr> PackStore::Impl::make_pack() {
   auto pack = std::make_shared<Unfinished>();
   TRY(pack->file, files->create_unfinished(random_id<ObjectId>()));
   TRY(pack->fd, files->fd(pack->file));
+  pack->keys = &keys.newest();
   return pack;
 }
 
@@ -190,11 +200,12 @@ Result<PackStore::Impl::Place> PackStore::Impl::reserve(uint32_t length) {
     {
       MutexLock lock(mutex);
       while (making) changed.wait(mutex);
-      if (open) {
-        Place place{open, open->fd, static_cast<uint32_t>(open->end), length};
-        open->end += length;
-        ++open->in_flight;
-        if (open->end >= kPackTarget) close_open_pack();
+      if (open_pack && open_pack->keys != &keys.newest()) close_open_pack();
+      if (open_pack) {
+        Place place{open_pack, open_pack->fd, static_cast<uint32_t>(open_pack->end), length};
+        open_pack->end += length;
+        ++open_pack->in_flight;
+        if (open_pack->end >= kPackTarget) close_open_pack();
         return place;
       }
       making = true;
@@ -204,15 +215,15 @@ Result<PackStore::Impl::Place> PackStore::Impl::reserve(uint32_t length) {
     making = false;
     changed.notify_all();
     if (!made) return fail(std::move(made).error());
-    open = *made;
-    unfinished[open->file->id()] = open;
+    open_pack = *made;
+    unfinished[open_pack->file->id()] = open_pack;
     names_dirty = true;
   }
 }
 
 void PackStore::Impl::close_open_pack() {
-  closed.push_back(std::move(open));
-  open = nullptr;
+  closed.push_back(std::move(open_pack));
+  open_pack = nullptr;
 }
 
 // `written` is empty when that failed.
@@ -282,7 +293,7 @@ Result<void> PackStore::Impl::sync() {
     round_done = round;
     unsynced -= bytes;
     for (const UnfinishedPtr& pack : packs)
-      if (pack != open && pack->in_flight == 0 && !pack->dirty) pack->fd = nullptr;
+      if (pack != open_pack && pack->in_flight == 0 && !pack->dirty) pack->fd = nullptr;
   } else {
     for (UnfinishedPtr& pack : packs) {
       if (std::exchange(pack->dirty, true)) continue;
@@ -332,15 +343,23 @@ Result<std::vector<IndexEntry>> PackStore::Impl::read_end(const Fd& fd, const Ob
   if (size < kPackTrailer) return fail(Code::kCorrupt, "pack " + pack.str() + ": no trailer");
   Bytes trailer(kPackTrailer);
   TRYV(read_at(fd, trailer, size - kPackTrailer));
-  TRY(IndexPlace place, open_trailer(trailer, size, pack, volume, keys));
-  Bytes sealed(place.length);
-  TRYV(read_at(fd, sealed, place.offset));
-  return open_index(sealed, place.offset, pack, volume, keys);
+  Result<std::vector<IndexEntry>> refused = fail(Code::kInternal, "");
+  for (const EpochKeys* of_epoch : keys.all()) {
+    auto place = open_trailer(trailer, size, pack, volume, *of_epoch);
+    if (!place) {
+      refused = fail(place.error());
+      continue;
+    }
+    Bytes sealed(place->length);
+    TRYV(read_at(fd, sealed, place->offset));
+    return open_index(sealed, place->offset, pack, volume, *of_epoch);
+  }
+  return refused;
 }
 
 // `frames`: where the frames end, dead ones included.
 Result<uint64_t> PackStore::Impl::write_end(const Fd& fd, const ObjectId& pack, uint64_t frames,
-                                            const std::vector<IndexEntry>& index) {
+                                            const std::vector<IndexEntry>& index, const EpochKeys& of_pack) {
   Bytes plain = encode_index(index);
   const size_t end_size = plain.size() + kSealOverhead + kPackTrailer;
   const uint64_t size = padded_size(frames + end_size);
@@ -349,9 +368,35 @@ Result<uint64_t> PackStore::Impl::write_end(const Fd& fd, const ObjectId& pack, 
   if (::ftruncate(fd.get(), static_cast<off_t>(frames)) != 0) return fail(errno_error("ftruncate", errno));
   TRYV(fill_holes(fd, frames));
   TRYV(write_random(fd, frames, index_offset));
-  TRYV(write_at(fd, seal_pack_end(plain, static_cast<uint32_t>(index_offset), pack, volume, keys), index_offset));
+  TRYV(write_at(fd, seal_pack_end(plain, static_cast<uint32_t>(index_offset), pack, volume, of_pack), index_offset));
   TRYV(sync_file(fd));
   return size;
+}
+
+Result<const EpochKeys*> PackStore::Impl::keys_of_frames(const Fd& fd, const std::vector<IndexEntry>& index) const {
+  if (keys.size() > 1) {
+    for (const IndexEntry& e : index) {
+      if (e.frame.length > kSealedFrameMax || e.length > kFrameMax) continue;
+      Bytes sealed(e.frame.length), plain(e.length);
+      if (!read_at(fd, sealed, e.frame.offset)) continue;
+      if (auto opened = open_frame(keys, volume, e.frame.pack, e.frame.offset, sealed, plain)) return *opened;
+    }
+  }
+  return &keys.newest();
+}
+
+Result<void> PackStore::Impl::open(const FrameRef& ref, BytesView sealed, MutableBytes plain) {
+  if (keys.size() == 1) return open_frame(keys.newest(), volume, ref.pack, ref.offset, sealed, plain);
+  const EpochKeys* likely = &keys.newest();
+  {
+    MutexLock lock(epochs_mutex);
+    if (auto it = epochs.find(ref.pack); it != epochs.end()) likely = it->second;
+  }
+  if (open_frame(*likely, volume, ref.pack, ref.offset, sealed, plain)) return {};
+  TRY(const EpochKeys* found, open_frame(keys, volume, ref.pack, ref.offset, sealed, plain));
+  MutexLock lock(epochs_mutex);
+  epochs[ref.pack] = found;
+  return {};
 }
 
 Result<std::shared_ptr<const Fd>> PackStore::Impl::fd_of(const UnfinishedPtr& pack) {
@@ -372,7 +417,11 @@ Result<uint64_t> PackStore::Impl::finish(const UnfinishedPtr& pack, const std::v
     MutexLock lock(mutex);
     frames = pack->end;
   }
-  auto size = write_end(*fd, id, std::max(frames, frames_end(index)), index);
+  const EpochKeys* of_pack = pack->keys;
+  if (of_pack == nullptr) {
+    TRY(of_pack, keys_of_frames(*fd, index));
+  }
+  auto size = write_end(*fd, id, std::max(frames, frames_end(index)), index, *of_pack);
   if (!size) return in_context(size.error());
   files->changed(pack->file);
   // The durable rename is what makes it finished: as long as a pack lies in new/, nobody was told that it is, and it
@@ -388,7 +437,7 @@ PackStore::PackStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PackStore::~PackStore() = default;
 
 Result<std::unique_ptr<PackStore>> PackStore::open(const std::string& dir, const VolumeId& volume,
-                                                   const EpochKeys& keys) {
+                                                   const KeyRing& keys) {
   TRY(auto files, PackFiles::open(dir));
   auto impl = std::make_unique<Impl>(std::move(files), volume, keys);
   TRYV(impl->adopt_former_run());
@@ -408,7 +457,7 @@ Result<FrameRef> PackStore::append(BytesView plain) {
   ref.pack = place.pack->file->id();
   ref.offset = place.offset;
   ref.length = place.length;
-  seal_prepared_frame(impl_->keys, impl_->volume, ref.pack, ref.offset, frame);
+  seal_prepared_frame(*place.pack->keys, impl_->volume, ref.pack, ref.offset, frame);
   ref.hash = blake2b(frame);
   auto written = write_at(*place.fd, frame, ref.offset);
   impl_->complete(place, written ? BytesView(frame) : BytesView{});
@@ -454,7 +503,7 @@ uint64_t PackStore::syncs() const { return impl_->syncs; }
 
 std::vector<ObjectId> PackStore::rotate() {
   MutexLock lock(impl_->mutex);
-  if (impl_->open && impl_->open->end > 0) impl_->close_open_pack();
+  if (impl_->open_pack && impl_->open_pack->end > 0) impl_->close_open_pack();
   std::vector<Impl::UnfinishedPtr> packs = std::exchange(impl_->closed, {});
   std::vector<ObjectId> ids;
   for (const Impl::UnfinishedPtr& pack : packs) {
@@ -477,7 +526,7 @@ Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
     return fail(r.error().in("pack " + ref.pack.str()));
   }
   if (all_zero(BytesView(sealed).first(kNonceSize))) return absent(ref.pack);
-  auto opened = open_frame(impl_->keys, impl_->volume, ref.pack, ref.offset, sealed, plain);
+  auto opened = impl_->open(ref, sealed, plain);
   if (!opened) {
     if (touches_hole(sealed, ref.offset)) return absent(ref.pack);
     return fail(opened.error().in("pack " + ref.pack.str() + " at " + std::to_string(ref.offset)));
@@ -501,7 +550,7 @@ Result<void> PackStore::store_frame(const FrameRef& ref, BytesView sealed) {
 Result<void> PackStore::store_at(const ObjectId& pack, uint64_t offset, BytesView sealed) {
   {
     MutexLock lock(impl_->mutex);
-    if (impl_->open && impl_->open->file->id() == pack)
+    if (impl_->open_pack && impl_->open_pack->file->id() == pack)
       return fail(Code::kInvalid, "pack " + pack.str() + ": open for appending");
   }
   TRYV(failpoint("pack.store"));
@@ -563,7 +612,7 @@ Result<uint64_t> PackStore::finish(const ObjectId& pack, const std::vector<Index
   }
   {
     MutexLock lock(impl_->mutex);
-    if (impl_->open == mine) return fail(Code::kInvalid, "pack " + pack.str() + ": open for appending");
+    if (impl_->open_pack == mine) return fail(Code::kInvalid, "pack " + pack.str() + ": open for appending");
     if (mine->finishing) return fail(Code::kBusy, "pack " + pack.str() + ": being finished");
     mine->finishing = true;
     while (mine->in_flight > 0) impl_->changed.wait(impl_->mutex);
@@ -607,9 +656,13 @@ Result<uint64_t> PackStore::size(const ObjectId& pack) const {
 Result<void> PackStore::remove(const ObjectId& pack) {
   {
     MutexLock lock(impl_->mutex);
-    if (impl_->open && impl_->open->file->id() == pack) impl_->open = nullptr;
+    if (impl_->open_pack && impl_->open_pack->file->id() == pack) impl_->open_pack = nullptr;
     std::erase_if(impl_->closed, [&](const Impl::UnfinishedPtr& p) { return p->file->id() == pack; });
     impl_->unfinished.erase(pack);
+  }
+  {
+    MutexLock lock(impl_->epochs_mutex);
+    impl_->epochs.erase(pack);
   }
   return impl_->files->remove(pack);
 }
@@ -623,7 +676,7 @@ bool PackStore::is_unfinished(const ObjectId& pack) const {
 
 uint64_t PackStore::unrotated_bytes() const {
   MutexLock lock(impl_->mutex);
-  uint64_t bytes = impl_->open ? impl_->open->end : 0;
+  uint64_t bytes = impl_->open_pack ? impl_->open_pack->end : 0;
   for (const Impl::UnfinishedPtr& pack : impl_->closed) bytes += pack->end;
   return bytes;
 }

@@ -9,6 +9,10 @@
 // `size` is padded_size(): the padding makes up the difference. A pack that a record carries inside has only frames.
 // Between frames there may be gaps, of any content, where an append failed; no index names them.
 //
+// A pack is of one epoch, frames, index and trailer: that which was the newest when it was begun. Nothing outside of the
+// trailer says which; a reader tries the keys that there are, the newest first. What opens is not trusted for that: the hash
+// of a frame is in a signed record.
+//
 // Local files `<dir>/<first 2 hex digits>/<id hex>`, or `<dir>/new/<id hex>` until finish() has completed them. Ranges
 // that are not here are holes (a sealed frame never starts with 24 zero bytes, so a hole is told from a frame without
 // any map).
@@ -25,7 +29,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/frame.h"
-#include "crypto/keys.h"
+#include "crypto/key_ring.h"
 
 namespace coffer {
 
@@ -55,17 +59,17 @@ struct RecentFrame {
 inline constexpr size_t kRecentMost = 64 << 10;  // bytes of such frames that are kept at hand
 
 // Thread-safe. One pack is open for appending at any time; reads and appends run in parallel, and no append or read
-// waits for a sync. Owns its directory and the descriptors into it; `keys` outlives the store.
+// waits for a sync. Owns its directory and the descriptors into it; `keys` outlive the store.
 class PackStore {
  public:
-  // `dir` exists or is made. `keys_of(epoch)` style lookup is not needed yet: all packs are of `keys`' epoch. Packs
-  // that a former run left unfinished stay readable and can be finished; nothing is appended to them, and the first
-  // sync() makes them durable too, so that what a replayed journal refers to is as durable as the replayed entries will
-  // be.
-  static Result<std::unique_ptr<PackStore>> open(const std::string& dir, const VolumeId& volume, const EpochKeys& keys);
+  // `dir` exists or is made. Packs that a former run left unfinished stay readable and can be finished; nothing is appended
+  // to them, and the first sync() makes them durable too, so that what a replayed journal refers to is as durable as the
+  // replayed entries will be.
+  static Result<std::unique_ptr<PackStore>> open(const std::string& dir, const VolumeId& volume, const KeyRing& keys);
   ~PackStore();
 
-  // Seals `plain` (1..kFrameMax bytes) at the end of the open pack, making one when there is none or it is full. The
+  // Seals `plain` (1..kFrameMax bytes) at the end of the open pack, making one when there is none, it is full, or it is not
+  // of the newest epoch. The
   // bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo: nothing was appended, and
   // it may be tried again. kInvalid: another size of `plain`.
   Result<FrameRef> append(BytesView plain);
@@ -142,5 +146,7 @@ class PackStore {
 // Reads an index out of the whole bytes of a pack object; for check, rebuild and tests. kCorrupt, kTooNew.
 Result<std::vector<IndexEntry>> read_pack_index(BytesView pack_bytes, const ObjectId& pack, const VolumeId& volume,
                                                 const EpochKeys& keys);
+Result<std::vector<IndexEntry>> read_pack_index(BytesView pack_bytes, const ObjectId& pack, const VolumeId& volume,
+                                                const KeyRing& keys);
 
 }  // namespace coffer

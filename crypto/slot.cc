@@ -203,7 +203,6 @@ Result<VolumeSecrets> open(const ParsedSlot& slot, const SlotSecret& slot_secret
   const SlotHeader& h = slot.header;
   if (sodium_memcmp(slot_secret.public_key.bytes.data(), h.slot_public.bytes.data(), PublicKey::kSize) != 0)
     return fail(Code::kDenied, "slot: this passphrase or key does not open it");
-
   // From here on the secret is the slot's, and whatever does not fit is damage or forgery.
   auto wrapping = wrapping_key(slot_secret.private_key, slot.ephemeral, slot.ephemeral, h);
   if (!wrapping) return fail(Code::kCorrupt, "slot: damaged");
@@ -213,6 +212,7 @@ Result<VolumeSecrets> open(const ParsedSlot& slot, const SlotSecret& slot_secret
   if (!AeadKey(std::move(*wrapping)).open(slot_associated_data(h.id, slot.covered), slot.sealed, plain.data()))
     return fail(Code::kCorrupt, "slot: damaged");
   TRY(VolumeSecrets secrets, decode_slot_contents(plain.view(), h.kind, slot.covered));
+  if (h.kind == SlotKind::kDevice) return secrets;
   Binding expected = bind(slot_secret, secrets.volume, secrets.signing_public);
   if (sodium_memcmp(expected.bytes.data(), slot.binding.bytes.data(), Binding::kSize) != 0)
     return fail(Code::kCorrupt, "slot: made for another volume than it opens");
@@ -252,6 +252,23 @@ Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey
   return seal(secrets, h, bind(slot_secret, secrets.volume, secrets.signing_public), note);
 }
 
+std::optional<PublicKey> device_slot_key(const PublicKey& device_key) {
+  PublicKey out;
+  if (crypto_sign_ed25519_pk_to_curve25519(out.bytes.data(), device_key.bytes.data()) != 0) return std::nullopt;
+  return out;
+}
+
+Result<Bytes> make_device_slot(const VolumeSecrets& secrets, const PublicKey& device_key, const SlotNote& note) {
+  SlotHeader h;
+  h.kind = SlotKind::kDevice;
+  h.cost = {0, 0};
+  h.id = random_id<ObjectId>();
+  auto slot_public = device_slot_key(device_key);
+  if (!slot_public) return fail(Code::kInvalid, "slot: the device's key is none");
+  h.slot_public = *slot_public;
+  return seal(secrets, h, Binding{}, note);
+}
+
 Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot) {
   TRY(ParsedSlot old, parse(old_slot));
   SlotNote note;
@@ -289,6 +306,22 @@ Result<VolumeSecrets> open_recovery_slot(BytesView object, const RecoveryKey& ke
   TRY(ParsedSlot slot, parse(object));
   if (slot.header.kind != SlotKind::kRecoveryKey) return fail(Code::kDenied, "slot: not a recovery key's");
   return open(slot, from_recovery_key(key, slot.header));
+}
+
+Result<VolumeSecrets> open_device_slot(BytesView object, const SigningKey& device, const VolumeId& volume,
+                                       const PublicKey& signing_public) {
+  TRY(ParsedSlot slot, parse(object));
+  if (slot.header.kind != SlotKind::kDevice) return fail(Code::kDenied, "slot: not a device's");
+  if (slot.statement.empty() || !internal::statement_holds(object, volume, signing_public))
+    return fail(Code::kCorrupt, "slot: not made by a member of the volume, or damaged");
+  SlotSecret mine;
+  if (crypto_sign_ed25519_sk_to_curve25519(mine.private_key.data().data(), device.secret().view().data()) != 0)
+    return fail(Code::kInternal, "slot: the device's key has no other form");
+  crypto_scalarmult_base(mine.public_key.bytes.data(), mine.private_key.view().data());
+  TRY(VolumeSecrets secrets, open(slot, mine));
+  if (secrets.volume != volume || secrets.signing_public != signing_public)
+    return fail(Code::kCorrupt, "slot: belongs to another volume");
+  return secrets;
 }
 
 }  // namespace coffer

@@ -1,5 +1,6 @@
 // Key slots: an X25519 public key to which VolumeSecrets are sealed, so that a new epoch can be given to every slot
-// without knowing its secret. The private key is derived from a passphrase (Argon2id) or a recovery key.
+// without knowing its secret. The private key is derived from a passphrase (Argon2id), a recovery key, or a device's signing
+// key.
 //
 // Slot object, little-endian:
 //
@@ -8,10 +9,10 @@
 //    10  kind u8                 1
 //    11  kdf memory in KiB u32   4   zero unless kind = 1
 //    15  kdf passes u32          4   zero unless kind = 1
-//    19  salt                   16
+//    19  salt                   16   zero when kind = 3
 //    35  slot id                16
 //    51  slot public key        32   X25519
-//    83  binding                32
+//    83  binding                32   zero when kind = 3
 //   115  ephemeral public key   32   X25519
 //   147  commitment             32
 //   179  sealed secrets: nonce 24 | ciphertext, a multiple of 512 bytes | tag 16
@@ -22,6 +23,12 @@
 // BLAKE2b-512 keyed by its 32 bytes over "coffer recovery slot" || salt. The first 32 are the seed of the slot's key
 // pair (private key = first half of SHA-512(seed)), the last 32 the binding key.
 //
+// A device's slot has the X25519 key pair that belongs to its Ed25519 pair (crypto_sign_ed25519_pk_to_curve25519): the
+// public key is in its certificate, so it gets a new epoch without being asked. One pair serves both uses. They share the
+// scalar and no hash: signatures use SHA-512 over what begins with a text of coffer's, as the scalar's own derivation does;
+// the exchange is hashed with keyed BLAKE2b below. For such a pair of schemes both stay as strong as each alone (Thormarker,
+// "On using the same key pair for Ed25519 and an X25519 based KEM", 2021, in the random oracle model).
+//
 // Wrapping key = BLAKE2b-256 keyed by the X25519 shared secret over ephemeral pk || slot pk || slot id. Commitment =
 // BLAKE2b-256 keyed by the wrapping key over "coffer slot commitment", checked before opening, so that one slot object
 // cannot open to two contents under two keys. Everything before `sealed secrets` is covered by the associated data.
@@ -30,7 +37,8 @@
 // from: binding = BLAKE2b-256 keyed by the binding key over "coffer slot binding" || volume || volume signing public
 // key, made once by who knew the passphrase and copied when the slot is sealed anew; and the signature inside is made
 // with that signing key. Without these, a store could hand to a new machine a slot that opens with the right passphrase
-// and holds keys of the store's choosing.
+// and holds keys of the store's choosing. A device has no need of a binding: it knows the volume and its signing key before
+// it opens anything, and opens only what bears their statement.
 //
 // Plaintext: volume 16 | volume signing public key 32 | has u8 (1: signing secret follows; 0 in device slots)
 //   | signing secret 64 if has | count varint | count * (epoch u32, rising from 1 or more | volume key 32)
@@ -119,6 +127,10 @@ class RecoveryKey {
 Result<Bytes> make_passphrase_slot(const VolumeSecrets& secrets, const Secret& passphrase, KdfCost cost = {},
                                    const SlotNote& note = {});
 Result<Bytes> make_recovery_slot(const VolumeSecrets& secrets, const RecoveryKey& key, const SlotNote& note = {});
+// For the device whose certificate has `device_key`; without the signing key. kInvalid also: the key is none.
+Result<Bytes> make_device_slot(const VolumeSecrets& secrets, const PublicKey& device_key, const SlotNote& note = {});
+// The slot public key of that device; nullopt: the key is none.
+std::optional<PublicKey> device_slot_key(const PublicKey& device_key);
 // Seals `secrets` (say, with a new epoch added) to the same public key as `old_slot`, under a new slot id; what the
 // slot is derived from stays, and so does its note. A device slot gets all but signing_secret, which `secrets` must hold
 // to sign it. Whoever holds the private key of the slot's public key gets the secrets, so `old_slot` must bear a member's
@@ -131,6 +143,9 @@ Result<Bytes> rewrap_slot(const VolumeSecrets& secrets, BytesView old_slot);
 // check, and so is that the slot is not an old one.
 Result<VolumeSecrets> open_passphrase_slot(BytesView object, const Secret& passphrase);
 Result<VolumeSecrets> open_recovery_slot(BytesView object, const RecoveryKey& key);
+// For a device, which knows the volume. kCorrupt also: no member of it made the slot.
+Result<VolumeSecrets> open_device_slot(BytesView object, const SigningKey& device, const VolumeId& volume,
+                                       const PublicKey& signing_public);
 
 // Whether who has the volume's signing key made this slot; takes no secret. kCorrupt: nobody has; kUnsupported: a slot of
 // version 1, which does not say; errors of parse_slot_header.

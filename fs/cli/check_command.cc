@@ -13,7 +13,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/rebuild_writer.h"
 #include "fs/cli/scratch_directory.h"
-#include "fs/cli/stoppable_store.h"
+#include "remote/stoppable_store.h"
 #include "fs/cli/terminal.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/rebuild.h"
@@ -71,8 +71,7 @@ Outcome<Subject> unlock_subject(const Target& target, ObjectStore& store) {
 }
 
 Replica::Keys replica_keys(const VolumeSecrets& secrets, std::unique_ptr<LocalKeys> local) {
-  const auto& [epoch, key] = *secrets.epoch_keys.rbegin();
-  return {secrets.volume, std::make_unique<EpochKeys>(epoch, key), std::move(local)};
+  return {secrets.volume, std::make_unique<KeyRing>(secrets.epoch_keys), std::move(local)};
 }
 
 // This device's copy, for as long as the check runs.

@@ -22,6 +22,7 @@ Outcome<void> run_key_list(const Arguments& arguments);
 Outcome<void> run_key_add(const Arguments& arguments);
 Outcome<void> run_key_remove(const Arguments& arguments);
 Outcome<void> run_key_change(const Arguments& arguments);
+Outcome<void> run_key_rotate(const Arguments& arguments);
 Outcome<void> run_key_forget(const Arguments& arguments);
 Outcome<void> run_device_list(const Arguments& arguments);
 Outcome<void> run_device_add(const Arguments& arguments);

@@ -11,7 +11,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
-#include "fs/cli/stoppable_store.h"
+#include "remote/stoppable_store.h"
 #include "fs/cli/target.h"
 
 namespace coffer::cli {

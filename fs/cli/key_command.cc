@@ -12,10 +12,10 @@
 #include "fs/cli/open_drive.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
-#include "fs/cli/stoppable_store.h"
+#include "remote/stoppable_store.h"
 #include "fs/cli/target.h"
 #include "fs/cli/unlock.h"
-#include "fs/sync/object_keys.h"
+#include "fs/sync/key_rotation.h"
 
 namespace coffer::cli {
 namespace {
@@ -52,7 +52,8 @@ class OpenKeys {
       k.has_directory_ = true;
     }
     TRY(Opener opener, Opener::get(k.target_.settings));
-    TRY(k.opened_, opener.open(k.head_, k.all()));
+    k.opener_ = std::make_unique<Opener>(std::move(opener));
+    TRY(k.opened_, k.opener_->open(k.head_, k.all()));
     return k;
   }
 
@@ -83,7 +84,26 @@ class OpenKeys {
   // Puts the slot and makes sure that it opens.
   Outcome<void> add(BytesView slot, const std::function<Result<VolumeSecrets>(BytesView)>& open) {
     TRYV(add_slot(*store_, slot, open));
-    return look_again();
+    TRYV(look_again());
+    const Epoch newest = opened_.secrets.epoch_keys.rbegin()->first;
+    const std::vector<CountingSlot> now = slots();
+    if (std::ranges::none_of(now, [&](const CountingSlot& s) { return s.header.epoch && *s.header.epoch > newest; }))
+      return {};
+    // An epoch has begun meanwhile: the new slot has to have it, too.
+    TRY(OpenedVolume again, opener_->open(head_, all()));
+    opened_.secrets.epoch_keys.merge(again.secrets.epoch_keys);
+    TRYV(rotated(renew_slots(*store_, head_, opened_, kept_, {}, note_now(""), reopen())));
+    return {};
+  }
+
+  // Begins a new epoch.
+  Outcome<Rotation> rotate() {
+    TRY(std::vector<Member> members, read_members(*store_, opened_.secrets));
+    return rotated(rotate_key(*store_, head_, opened_, kept_, members, note_now(""), reopen()));
+  }
+
+  SlotNote note_now(const std::string& label) const {
+    return {label, Clock::system().wall(), device_name(target_.settings.device_name)};
   }
 
   Outcome<void> remove(const ObjectId& slot) {
@@ -100,6 +120,22 @@ class OpenKeys {
   }
 
  private:
+  std::function<Result<VolumeSecrets>(const std::vector<Bytes>&)> reopen() const {
+    return [this](const std::vector<Bytes>& objects) -> Result<VolumeSecrets> {
+      auto opened = opener_->open(head_, objects);
+      if (!opened) return fail(Code::kDenied, opened.error().what);
+      return std::move(opened->secrets);
+    };
+  }
+
+  Outcome<Rotation> rotated(Result<Rotation> outcome) {
+    // Also when it failed: what is in the store now is what counts.
+    auto seen = look_again();
+    if (!outcome) return give_up(Failure(outcome.error()));
+    if (!seen) return give_up(seen.error());
+    return *outcome;
+  }
+
   // What has changed also becomes what this machine remembers, mounted or not.
   Outcome<void> look_again() {
     TRY(shown_, find_slots(*store_));
@@ -117,6 +153,7 @@ class OpenKeys {
   std::vector<Bytes> shown_, kept_;
   bool has_directory_ = false;
   OpenedVolume opened_;
+  std::unique_ptr<Opener> opener_;  // once more, when others have changed the slots
 };
 
 std::string called(const OpenKeys& keys, const CountingSlot& slot) {
@@ -191,8 +228,7 @@ Outcome<void> check_new_secret(const KeyArguments& arguments, SlotKind kind) {
 }
 
 Outcome<void> add_new(OpenKeys& keys, const NewSecret& made, const std::string& label) {
-  const SlotNote note{label, Clock::system().wall(), device_name(keys.target().settings.device_name)};
-  TRY(Bytes slot, made.make_slot(keys.opened().secrets, note));
+  TRY(Bytes slot, made.make_slot(keys.opened().secrets, keys.note_now(label)));
   return keys.add(slot, [&made](BytesView object) { return made.open(object); });
 }
 
@@ -204,7 +240,7 @@ void say_what_remains() {
       "it.\n"
       "Devices that were let in with it stay in, and open with it while they cannot reach the store. If the secret "
       "has\n"
-      "come to others, make a new volume and move the data there.\n",
+      "come to others, begin a new epoch with coffer key rotate: what is written from then on has other keys.\n",
       stdout);
 }
 
@@ -262,6 +298,9 @@ Outcome<void> run_key_remove(const Arguments& arguments) {
   Interrupt interrupt;
   TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
   TRY(CountingSlot slot, keys.find(arguments.operands[1]));
+  if (slot.header.kind == SlotKind::kDevice)
+    return give_up(Exit::kUsage, "this is the slot of a device, by which it gets new epochs",
+                   "coffer key remove is for passphrases and recovery keys.");
   const std::string name = called(keys, slot);
   TRYV(keys.remove(slot.header.id));
   std::printf("Removed the %s.\n", name.c_str());
@@ -290,6 +329,33 @@ Outcome<void> run_key_change(const Arguments& arguments) {
         "Remove it with: coffer key remove " + arguments.operands[0] + " " + old.header.id.str().substr(0, kShortId));
   std::printf("Replaced the %s.\n", name.c_str());
   say_what_remains();
+  return {};
+}
+
+Outcome<void> run_key_rotate(const Arguments& arguments) {
+  Interrupt interrupt;
+  TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
+  auto rotated = keys.rotate();
+  if (!rotated) {
+    Failure failure = rotated.error();
+    failure.todo = "Whatever opened the volume opens it still. Repeat the command. " + failure.todo;
+    return give_up(failure);
+  }
+  const Rotation& done = *rotated;
+  std::printf("A new epoch of the volume's keys has begun. %s and %s have it.\n",
+              format_count(done.people, "passphrase or recovery key", "passphrases and recovery keys").c_str(),
+              format_count(done.devices, "device", "devices").c_str());
+  if (done.left_out > 0)
+    std::printf("%s of an earlier coffer, and opens what was written before only: replace it (coffer key change).\n",
+                format_count(done.left_out, "key slot is", "key slots are").c_str());
+  std::fputs(
+      "Devices that are mounted seal with the new keys as soon as they see this, mostly within seconds; others when "
+      "they\n"
+      "are mounted. A device that has never published anything has to be unmounted, and mounted with the passphrase.\n"
+      "What this does not do: what was written before is as it was, and opens with the old keys. Who has those can "
+      "still\n"
+      "read it, wherever he can get at the store's objects.\n",
+      stdout);
   return {};
 }
 

@@ -29,6 +29,7 @@ Outcome<int> dispatch(const Arguments& arguments) {
       {"key add", run_key_add},
       {"key remove", run_key_remove},
       {"key change", run_key_change},
+      {"key rotate", run_key_rotate},
       {"key forget", run_key_forget},
       {"device list", run_device_list},
       {"device add", run_device_add},

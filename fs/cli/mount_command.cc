@@ -123,7 +123,9 @@ Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const s
   TRY(SpaceLimits limits, usual_space_limits(directory));
   limits.cache = target.settings.cache_size.value_or(limits.cache);
   limits.free = target.settings.free_space.value_or(limits.free);
-  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt->token()));
+  auto unlocked = std::make_unique<UnlockedVolume>(std::move(volume));
+  drive.slots = std::make_unique<DirectorySlots>(unlocked->directory);
+  TRYV(open_local(drive, std::move(unlocked), limits, interrupt->token()));
 
   MountOptions options = mount_options(flags, target, path, directory);
   options.mounter = mounter;

@@ -18,7 +18,6 @@
 #include "fs/cli/log_file.h"
 #include "fs/cli/registry.h"
 #include "fs/cli/status_json.h"
-#include "fs/cli/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {
@@ -29,7 +28,6 @@ constexpr Nanos kUnmountPatience = std::chrono::seconds(20);  // coffer unmount,
 constexpr Nanos kUmountGrace = std::chrono::seconds(5);       // umount(8): nobody sees us work on
 constexpr Nanos kWatchInterval = std::chrono::milliseconds(200);
 constexpr int kBusyRetries = 5;
-constexpr Nanos kSlotsRetry = std::chrono::minutes(5);
 
 // Sleeps; false when `stop` came first.
 bool sleep_for(std::stop_token stop, Nanos time) {
@@ -64,17 +62,12 @@ Outcome<void> MountedDrive::run(SignalFd& signals) {
   log_line(LogLevel::kInfo, "confined: " + confinement_text(confinement_json(facts_.confinement)));
   auto server = std::make_unique<ControlServer>(std::move(listener_), *this);
   auto signal_thread = start_thread("signals", [&](std::stop_token stop) { watch_signals(stop, signals); });
-  std::jthread slots_thread;
-  if (drive_.volume->from_kept)
-    slots_thread = start_thread("slots", [this](std::stop_token stop) { refresh_slots(stop); });
 
   auto served = mount_->serve();
   if (!served) log_line(LogLevel::kError, "serving ended: " + served.error().what());
 
   unregister_mount(facts_.mount_point);
   drive_.volume->directory.announce("");
-  slots_thread.request_stop();
-  if (slots_thread.joinable()) slots_thread.join();
   finish();
   server.reset();  // everybody who asked for the end has his answer now
   ::unlink((drive_.volume->directory.path() + "/control").c_str());
@@ -173,13 +166,11 @@ Outcome<void> MountedDrive::publish_all(std::vector<std::stop_token> stops, Pati
 
 json MountedDrive::status() {
   Phase phase;
-  std::optional<Problem> own;
   ReplicaCounters replica = drive_.replica->counters();
   std::optional<WallTime> disk_full;
   {
     MutexLock lock(mutex_);
     phase = phase_;
-    own = own_problem_;
     if (!replica.disk_full)
       disk_full_.reset();
     else if (!disk_full_)
@@ -187,7 +178,6 @@ json MountedDrive::status() {
     disk_full = disk_full_;
   }
   SyncStatus sync = drive_.synchronizer->status();
-  if (own) sync.problems.push_back(*own);
   sync.upload_rate = upload_rate();
   if (disk_full) {
     sync.problems.push_back({"the disk with the state directory is full",
@@ -296,35 +286,6 @@ void MountedDrive::watch_signals(std::stop_token stop, SignalFd& signals) {
     (void)upload_rate();  // keeps the window going, for who asks next
     if (facts_.log_to_file) turn_log(drive_.volume->directory.path());
   }
-}
-
-void MountedDrive::refresh_slots(std::stop_token stop) {
-  StoppableStore store(*drive_.store, stop);
-  VolumeDirectory& directory = drive_.volume->directory;
-  do {
-    auto head = read_volume_head(store);
-    if (!head) continue;
-    if (head->volume != directory.volume() || head->signing_public != drive_.volume->secrets.signing_public) {
-      note_problem("the store now holds another volume", "Unmount, and check the store's address.");
-      return;
-    }
-    auto slots = read_slots(store);
-    auto kept = directory.kept();
-    if (!slots || !kept) continue;
-    const std::vector<Bytes> known = *kept ? join_slots(*head, *slots, (*kept)->slots) : *slots;
-    if (auto done = directory.keep(*head, known); !done) log_line(LogLevel::kWarning, done.error().what);
-    auto back = put_back_slots(store, *head, known, *slots);
-    if (back && *back > 0)
-      log_line(LogLevel::kWarning,
-               format_count(*back, "object", "objects") + " of the volume's keys had gone from the store; put back");
-    return;
-  } while (sleep_for(stop, kSlotsRetry));
-}
-
-void MountedDrive::note_problem(std::string what, std::string todo) {
-  log_line(LogLevel::kError, what);
-  MutexLock lock(mutex_);
-  own_problem_ = Problem{std::move(what), std::move(todo), Clock::system().wall()};
 }
 
 }  // namespace coffer::cli

@@ -71,9 +71,6 @@ class MountedDrive : public ControlActions {
   void finish();
   void on_signal();
   void watch_signals(std::stop_token stop, SignalFd& signals);
-  // Brings the kept copies of the key slots and what the store shows together, once it can be reached.
-  void refresh_slots(std::stop_token stop);
-  void note_problem(std::string what, std::string todo);
 
   OpenDrive drive_;
   std::unique_ptr<Mount> mount_;  // outlives the serving: other threads may be about to unmount
@@ -88,7 +85,6 @@ class MountedDrive : public ControlActions {
   std::optional<Leave> leave_ GUARDED_BY(mutex_);
   std::optional<Failure> end_failure_ GUARDED_BY(mutex_);
   uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_files_ GUARDED_BY(mutex_) = 0;
-  std::optional<Problem> own_problem_ GUARDED_BY(mutex_);
   std::optional<WallTime> disk_full_ GUARDED_BY(mutex_);  // since when somebody saw it
   RateWindow uploads_ GUARDED_BY(mutex_);
 };

@@ -21,8 +21,7 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
                          std::stop_token stop) {
   drive.volume = std::move(volume);
   UnlockedVolume& v = *drive.volume;
-  const auto& [epoch, key] = *v.secrets.epoch_keys.rbegin();
-  Replica::Keys keys{v.directory.volume(), std::make_unique<EpochKeys>(epoch, key), std::move(v.local)};
+  Replica::Keys keys{v.directory.volume(), std::make_unique<KeyRing>(v.secrets.epoch_keys), std::move(v.local)};
   Replica::Options options;
   options.device_name = v.identity.name;
   options.root_uid = ::geteuid();
@@ -35,6 +34,7 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
     return give_up(failure);
   }
   drive.replica = std::move(*replica);
+  drive.sync.slot_copies = drive.slots.get();
   drive.synchronizer = std::make_unique<Synchronizer>(*drive.replica, *drive.store, v.identity, v.secrets, drive.sync);
   TRYV(drive.synchronizer->start());
   TRY(bool has_root, drive.replica->has_root());

@@ -5,6 +5,7 @@
 #include <stop_token>
 #include <string>
 
+#include "fs/cli/directory_slots.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/unlock.h"
 #include "fs/replica/replica.h"
@@ -21,6 +22,7 @@ struct OpenDrive {
   std::shared_ptr<ObjectStore> store;
   SyncOptions sync;
   std::unique_ptr<UnlockedVolume> volume;
+  std::unique_ptr<DirectorySlots> slots;  // with them, the synchronizer looks after the volume's key slots
   std::unique_ptr<Replica> replica;
   std::unique_ptr<Synchronizer> synchronizer;
 };

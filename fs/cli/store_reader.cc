@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <future>
 
-#include "fs/cli/stoppable_store.h"
+#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include "crypto/kept_key.h"
 #include "fs/cli/key_keeper.h"
 #include "fs/cli/secret_input.h"
-#include "fs/cli/stoppable_store.h"
+#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {
@@ -27,11 +27,19 @@ std::optional<VolumeSecrets> secrets_from_keeper(KeyKeeper& keeper, const Volume
   auto secrets = decode_kept_key((*text)->view());
   auto identity = directory.identity();
   if (!identity || !*identity) return std::nullopt;  // becoming a member takes more than is kept
-  if (!secrets || !secrets_are_current(known.head, known.slots, *secrets))
+  auto useless = [&] {
     return say("the key in " + keeper.name() + " does not open this volume, or not any more; it is ignored");
+  };
+  if (!secrets || secrets->epoch_keys.empty()) return useless();
   LocalKeys local(secrets->epoch_keys.begin()->second, directory.salt());
-  if (secrets->epoch_keys.begin()->first != 1 || !open_identity(**identity, directory.volume(), local))
+  auto opened = open_identity(**identity, directory.volume(), local);
+  if (secrets->epoch_keys.begin()->first != 1 || !opened)
     return say("the key in " + keeper.name() + " is not of this state directory; it is ignored");
+  // Epochs that have begun since come by this device's own slot.
+  const bool fresh = take_device_slots(known.head, known.slots, opened->key, secrets->epoch_keys) > 0;
+  if (!secrets_are_current(known.head, known.slots, *secrets)) return useless();
+  if (fresh)
+    if (auto kept = keeper.keep(directory.volume(), encode_kept_key(*secrets)); !kept) (void)say(kept.error().what);
   return std::move(*secrets);
 }
 
@@ -106,6 +114,7 @@ Outcome<UnlockedVolume> enter_volume(const Target& target, VolumeDirectory direc
   auto local = std::make_unique<LocalKeys>(first_key->second, directory.salt());
   TRY(auto sealed, directory.identity());
   std::optional<DeviceIdentity> identity;
+  TRY(auto known, directory.kept());
   if (sealed) {
     auto opened = open_identity(*sealed, directory.volume(), *local);
     if (!opened) {
@@ -114,13 +123,14 @@ Outcome<UnlockedVolume> enter_volume(const Target& target, VolumeDirectory direc
       return give_up(failure);
     }
     identity.emplace(std::move(*opened));
+    if (known) take_device_slots(known->head, known->slots, identity->key, secrets.epoch_keys);
   } else {
     TRY(DeviceIdentity made, join(secrets, device_name(target.settings.device_name)));
     TRYV(directory.put_identity(seal_identity(made, directory.volume(), *local)));
     identity.emplace(std::move(made));
   }
   secrets.signing_secret.reset();
-  return UnlockedVolume{std::move(directory), std::move(secrets), std::move(*identity), std::move(local), false};
+  return UnlockedVolume{std::move(directory), std::move(secrets), std::move(*identity), std::move(local)};
 }
 
 Outcome<UnlockedVolume> unlock_volume(const Target& target, ObjectStore& remote, std::stop_token stop) {
@@ -179,7 +189,6 @@ Outcome<UnlockedVolume> unlock_volume(const Target& target, ObjectStore& remote,
       std::fprintf(stderr, "coffer: warning: the key is not kept: %s\n        %s\n", done.error().what.c_str(),
                    done.error().todo.c_str());
   }
-  volume.from_kept = from_kept;
   return volume;
 }
 

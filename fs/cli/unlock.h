@@ -37,7 +37,6 @@ struct UnlockedVolume {
   VolumeSecrets secrets;  // without the signing key of the volume: only joining needs it
   DeviceIdentity identity;
   std::unique_ptr<LocalKeys> local;
-  bool from_kept = false;  // the store was not asked
 };
 
 // Unlocks with the copies in the state directory when there are some, so that it works offline and at once; from the

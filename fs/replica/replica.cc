@@ -32,7 +32,7 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
   Impl& r = *impl;
   for (const char* part : {"/rows", "/journal", "/packs"}) TRYV(make_directories(dir + part));
   TRY(r.table, Table::open(dir + "/rows", r.keys.volume, *r.keys.local));
-  TRY(r.packs, PackStore::open(dir + "/packs", r.keys.volume, *r.keys.epoch));
+  TRY(r.packs, PackStore::open(dir + "/packs", r.keys.volume, *r.keys.epochs));
   Journal::Options journal_options;
   // A little is durable sooner in the journal, which is written anyway, than in a pack file that grows.
   journal_options.before_sync = [packs = r.packs.get()]() -> Result<Bytes> {
@@ -445,7 +445,8 @@ void Replica::on_touch(std::function<void(const model::Touch&)> callback) {
 }
 
 PackStore& Replica::packs() { return *impl_->packs; }
-const EpochKeys& Replica::epoch_keys() const { return *impl_->keys.epoch; }
+const EpochKeys& Replica::epoch_keys() const { return impl_->keys.epochs->newest(); }
+KeyRing& Replica::key_ring() const { return *impl_->keys.epochs; }
 const VolumeId& Replica::volume() const { return impl_->keys.volume; }
 
 ReplicaCounters Replica::counters() {

@@ -22,7 +22,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "cache/pack_store.h"
-#include "crypto/keys.h"
+#include "crypto/key_ring.h"
 #include "fs/model/apply.h"
 #include "fs/model/change_set.h"
 #include "fs/model/tree.h"
@@ -102,7 +102,7 @@ class Replica {
   };
   struct Keys {
     VolumeId volume;
-    std::unique_ptr<EpochKeys> epoch;
+    std::unique_ptr<KeyRing> epochs;
     std::unique_ptr<LocalKeys> local;
   };
 
@@ -251,7 +251,9 @@ class Replica {
   void on_touch(std::function<void(const model::Touch&)> callback);
 
   PackStore& packs();
-  const EpochKeys& epoch_keys() const;
+  const EpochKeys& epoch_keys() const;  // the newest
+  // What is added to it seals and opens from then on.
+  KeyRing& key_ring() const;
   const VolumeId& volume() const;
   ReplicaCounters counters();
   // For check: what a range of a regular file consists of, in order.

@@ -29,14 +29,7 @@ std::string_view to_string(Trouble trouble) {
 }
 
 CheckContext::CheckContext(ObjectStore& s, const VolumeSecrets& secrets, CheckOptions o)
-    : store(s), options(std::move(o)), volume(secrets.volume), volume_signing(secrets.signing_public) {
-  for (const auto& [epoch, key] : secrets.epoch_keys) epochs_.emplace(epoch, EpochKeys(epoch, key));
-}
-
-const EpochKeys* CheckContext::keys_of(Epoch epoch) const {
-  auto it = epochs_.find(epoch);
-  return it == epochs_.end() ? nullptr : &it->second;
-}
+    : store(s), options(std::move(o)), volume(secrets.volume), volume_signing(secrets.signing_public), key_ring(secrets.epoch_keys) {}
 
 KeysOfEpoch CheckContext::keys() const {
   return [this](Epoch epoch) { return keys_of(epoch); };

@@ -37,7 +37,7 @@ class CheckContext {
  public:
   CheckContext(ObjectStore& store, const VolumeSecrets& secrets, CheckOptions options);
 
-  const EpochKeys* keys_of(Epoch epoch) const;
+  const EpochKeys* keys_of(Epoch epoch) const { return key_ring.find(epoch); }
   KeysOfEpoch keys() const;
 
   // What the store listed, by key. Filled once.
@@ -53,12 +53,12 @@ class CheckContext {
   const CheckOptions options;
   const VolumeId volume;
   const PublicKey volume_signing;
+  const KeyRing key_ring;
   std::map<std::string, uint64_t> objects;  // key, size
 
   std::vector<Damage> take_damages();
 
  private:
-  std::map<Epoch, EpochKeys> epochs_;
   Mutex mutex_{Rank::kLeaf};
   std::vector<Damage> damages_ GUARDED_BY(mutex_);
 };

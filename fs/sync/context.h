@@ -26,13 +26,10 @@ struct SyncContext {
         problems(clock),
         store(s, problems, clock),
         tails([&r](const RowKey& key) { return r.get_row(key); }) {
-    for (const auto& [epoch, key] : secrets.epoch_keys) epochs.emplace(epoch, EpochKeys(epoch, key));
+    replica.key_ring().add(secrets.epoch_keys);
   }
 
-  const EpochKeys* keys_of(Epoch epoch) const {
-    auto it = epochs.find(epoch);
-    return it == epochs.end() ? nullptr : &it->second;
-  }
+  const EpochKeys* keys_of(Epoch epoch) const { return replica.key_ring().find(epoch); }
 
   // Who wrote nothing since then is not waited for.
   WallTime silent() const { return {clock.wall().ns - options.silent_after.count()}; }
@@ -43,7 +40,6 @@ struct SyncContext {
   const SyncOptions options;
   const VolumeId volume;
   const PublicKey volume_signing;
-  std::map<Epoch, EpochKeys> epochs;
   const Clock& clock;
   Problems problems;
   StoreWatch store;

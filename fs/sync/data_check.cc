@@ -133,9 +133,8 @@ Result<void> DataCheck::read(const Pack& pack) {
 }
 
 std::optional<std::pair<Trouble, std::string>> DataCheck::faults_of(const Pack& pack, BytesView object) const {
-  const EpochKeys* keys = &state_.epoch_keys();
   const uint64_t size = pack.place.size;
-  auto index = read_pack_index(object, pack.id, c_.volume, *keys);
+  auto index = read_pack_index(object, pack.id, c_.volume, c_.key_ring);
   if (index && object.size() == size) {
     for (const IndexEntry& e : *index)
       if (blake2b(object.subspan(e.frame.offset, e.frame.length)) != e.frame.hash)
@@ -145,7 +144,7 @@ std::optional<std::pair<Trouble, std::string>> DataCheck::faults_of(const Pack& 
   if (index) return std::pair(Trouble::kDamaged, std::string("has another size than was signed"));
   if (index.error().code() == Code::kTooNew) return std::pair(Trouble::kTooNew, index.error().what());
   for (const Pack& other : packs_)
-    if (other.id != pack.id && read_pack_index(object, other.id, c_.volume, *keys))
+    if (other.id != pack.id && read_pack_index(object, other.id, c_.volume, c_.key_ring))
       return std::pair(Trouble::kExchanged, "is not there: the object is " + pack_key(other.id));
   if (object.size() < size)
     return std::pair(Trouble::kCutOff, "is cut off: " + std::to_string(object.size()) + " of " + std::to_string(size) +

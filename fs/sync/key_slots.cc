@@ -11,8 +11,9 @@ namespace coffer {
 namespace {
 
 // What is planted there by somebody else costs a GET each, not more than so many.
-constexpr size_t kMaxSlots = 64;
-constexpr size_t kMaxRemovals = 256;
+constexpr size_t kMaxSlots = 256;
+constexpr size_t kMaxRemovals = 512;
+constexpr int kListAttempts = 4;
 
 std::set<ObjectId> removed_slots(const VolumeHead& head, const std::vector<Bytes>& objects) {
   std::set<ObjectId> removed;
@@ -23,19 +24,29 @@ std::set<ObjectId> removed_slots(const VolumeHead& head, const std::vector<Bytes
   return removed;
 }
 
-// Opens the first slot of `kind` that `open` opens and that is of this volume.
+// Opens the first slot of `kind` that `open` opens and that is of this volume; and those that were sealed anew to the same key
+// by devices that began an epoch at the same moment, of which each knows its own.
 template <typename Open>
 Result<OpenedVolume> open_with(const VolumeHead& head, const std::vector<Bytes>& objects, SlotKind kind,
                                const std::string& denied, Open&& open) {
   std::optional<Error> trouble;
+  std::optional<OpenedVolume> opened;
+  PublicKey opened_with;
   bool any = false;
   for (const CountingSlot& slot : counting_slots(head, objects)) {
-    if (slot.header.kind != kind) continue;
+    if (slot.header.kind != kind || (opened && slot.header.slot_public != opened_with)) continue;
     any = true;
     Result<VolumeSecrets> secrets = open(slot.object);
     if (secrets) {
-      if (secrets->volume == head.volume && secrets->signing_public == head.signing_public)
-        return OpenedVolume{std::move(*secrets), slot.header.id};
+      if (secrets->volume == head.volume && secrets->signing_public == head.signing_public) {
+        if (!opened) {
+          opened = OpenedVolume{std::move(*secrets), slot.header.id};
+          opened_with = slot.header.slot_public;
+        } else {
+          opened->secrets.epoch_keys.merge(secrets->epoch_keys);
+        }
+        continue;
+      }
       trouble = Error(Code::kCorrupt,
                       "a key slot belongs to another volume than the object 'coffer' says: one of the "
                       "two was replaced in the store");
@@ -43,6 +54,7 @@ Result<OpenedVolume> open_with(const VolumeHead& head, const std::vector<Bytes>&
       trouble = secrets.error();
     }
   }
+  if (opened) return std::move(*opened);
   if (trouble) return fail(*trouble);
   if (any) return fail(Code::kDenied, denied);
   // What does not count may have been the slot that is looked for.
@@ -62,20 +74,7 @@ bool leaves_a_way_in(const VolumeHead& head, const std::vector<Bytes>& from_stor
   });
 }
 
-}  // namespace
-
-bool opens_for_people(SlotKind kind) { return kind == SlotKind::kPassphrase || kind == SlotKind::kRecoveryKey; }
-
-std::optional<std::string> slot_object_key(const VolumeHead& head, const Bytes& object) {
-  if (is_slot_removal(object)) {
-    auto slot = verify_slot_removal(object, head.volume, head.signing_public);
-    return slot ? std::optional(slot_removal_key(*slot)) : std::nullopt;
-  }
-  auto header = parse_slot_header(object);
-  return header ? std::optional(slot_key(header->id)) : std::nullopt;
-}
-
-Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
+Result<std::vector<Bytes>> read_listed_slots(ObjectStore& store, bool& vanished) {
   TRY(std::vector<ObjectInfo> found, store.list(kSlotPrefix));
   std::set<ObjectId> slots, removals;
   for (const ObjectInfo& info : found)
@@ -91,19 +90,43 @@ Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
       if (slots.contains(id) == there && wanted.size() < most) wanted.push_back(slot_removal_key(id));
 
   std::vector<Bytes> objects;
-  bool any_slot = false;
   for (const std::string& key : wanted) {
     bool removal = parse_slot_key(key)->removal;
     auto object = store.get(key, removal ? kMaxRemovalSize : kMaxSlotSize);
     if (object) {
       objects.push_back(std::move(*object));
-      any_slot |= !removal;
-    } else if (object.error().code() != Code::kNotFound && object.error().code() != Code::kTooLarge) {
+    } else if (object.error().code() == Code::kNotFound) {
+      vanished = true;
+    } else if (object.error().code() != Code::kTooLarge) {
       return fail(object.error());
     }
   }
-  if (!any_slot) return fail(Code::kNotFound, store.describe() + " has no key slots: the volume cannot be opened");
   return objects;
+}
+
+}  // namespace
+
+bool opens_for_people(SlotKind kind) { return kind == SlotKind::kPassphrase || kind == SlotKind::kRecoveryKey; }
+
+std::optional<std::string> slot_object_key(const VolumeHead& head, const Bytes& object) {
+  if (is_slot_removal(object)) {
+    auto slot = verify_slot_removal(object, head.volume, head.signing_public);
+    return slot ? std::optional(slot_removal_key(*slot)) : std::nullopt;
+  }
+  auto header = parse_slot_header(object);
+  return header ? std::optional(slot_key(header->id)) : std::nullopt;
+}
+
+Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
+  for (int attempt = 1;; ++attempt) {
+    bool vanished = false;
+    TRY(std::vector<Bytes> objects, read_listed_slots(store, vanished));
+    // While somebody rotates, what is listed goes, and what replaces it was put after the list.
+    if (vanished && attempt < kListAttempts) continue;
+    bool any_slot = std::ranges::any_of(objects, [](const Bytes& object) { return !is_slot_removal(object); });
+    if (!any_slot) return fail(Code::kNotFound, store.describe() + " has no key slots: the volume cannot be opened");
+    return objects;
+  }
 }
 
 std::vector<CountingSlot> counting_slots(const VolumeHead& head, const std::vector<Bytes>& objects) {
@@ -171,6 +194,18 @@ Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& o
   return std::move(opened.secrets);
 }
 
+size_t take_device_slots(const VolumeHead& head, const std::vector<Bytes>& objects, const SigningKey& device,
+                         std::map<Epoch, Secret>& keys) {
+  const auto mine = device_slot_key(device.public_key());
+  const size_t before = keys.size();
+  for (const CountingSlot& slot : counting_slots(head, objects)) {
+    if (slot.header.kind != SlotKind::kDevice || !slot.stated || slot.header.slot_public != mine) continue;
+    if (auto opened = open_device_slot(slot.object, device, head.volume, head.signing_public))
+      keys.merge(opened->epoch_keys);
+  }
+  return keys.size() - before;
+}
+
 bool secrets_are_current(const VolumeHead& head, const std::vector<Bytes>& objects, const VolumeSecrets& secrets) {
   if (secrets.volume != head.volume || secrets.signing_public != head.signing_public || secrets.epoch_keys.empty())
     return false;
@@ -204,31 +239,44 @@ Result<void> remove_slot(ObjectStore& store, const VolumeHead& head, const Volum
   const std::vector<CountingSlot> counting = counting_slots(head, join_slots(head, before, kept));
   auto target = std::ranges::find(counting, slot, [](const CountingSlot& s) { return s.header.id; });
   if (target == counting.end()) return fail(Code::kNotFound, "no key slot of this id counts");
+  std::set<ObjectId> going{slot}, put;
+  // A new epoch that begins at the same moment has sealed it anew, under another id.
+  auto add_others_of_key = [&](const std::vector<CountingSlot>& slots) {
+    for (const CountingSlot& other : slots)
+      if (other.stated && other.header.slot_public == target->header.slot_public) going.insert(other.header.id);
+  };
+  add_others_of_key(counting);
   const std::set<ObjectId> forgotten = removed_slots(head, kept);
   auto way_in_without_it = [&](const std::vector<Bytes>& objects) {
     std::set<ObjectId> removed = removed_slots(head, objects);
     removed.insert(forgotten.begin(), forgotten.end());
-    removed.insert(slot);
+    removed.insert(going.begin(), going.end());
     return leaves_a_way_in(head, objects, removed);
   };
   if (!way_in_without_it(before))
     return fail(Code::kNotPermitted, "without this key slot nobody could open the volume any more");
 
-  const Bytes removal = make_slot_removal(head.volume, *secrets.signing_secret, slot);
-  TRYV(store.put(slot_removal_key(slot), removal));
-  TRYV(failpoint("key_slot_removal_put"));
-  // Whoever removes the others at the same moment has put his removal before he looks, too: one of the two sees both.
-  TRY(std::vector<Bytes> after, read_slots(store));
-  if (!way_in_without_it(after)) {
-    if (!target->stated) return fail(Code::kBusy, "another device removed all the other key slots at the same moment");
-    TRY(Bytes again, rewrap_slot(secrets, target->object));
-    TRY(SlotHeader header, parse_slot_header(again));
-    TRYV(store.put(slot_key(header.id), again));
-    return fail(Code::kBusy, "another device removed all the other key slots at the same moment");
+  std::vector<Bytes> after;
+  while (put != going) {
+    for (const ObjectId& id : going)
+      if (put.insert(id).second)
+        TRYV(store.put(slot_removal_key(id), make_slot_removal(head.volume, *secrets.signing_secret, id)));
+    TRYV(failpoint("key_slot_removal_put"));
+    // Whoever removes the others at the same moment has put his removal before he looks, too: one of the two sees both.
+    TRY(after, read_slots(store));
+    if (!way_in_without_it(after)) {
+      if (!target->stated)
+        return fail(Code::kBusy, "another device removed all the other key slots at the same moment");
+      TRY(Bytes again, rewrap_slot(secrets, target->object));
+      TRY(SlotHeader header, parse_slot_header(again));
+      TRYV(store.put(slot_key(header.id), again));
+      return fail(Code::kBusy, "another device removed all the other key slots at the same moment");
+    }
+    add_others_of_key(counting_slots(head, after));
   }
   // And what somebody who was cut off here has left.
   std::set<ObjectId> gone = removed_slots(head, after);
-  gone.insert(slot);
+  gone.insert(going.begin(), going.end());
   for (const Bytes& object : after)
     if (auto header = parse_slot_header(object); header && gone.contains(header->id))
       TRYV(store.remove(slot_key(header->id)));

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "crypto/keys.h"
@@ -44,16 +45,30 @@ std::vector<Bytes> join_slots(const VolumeHead& head, const std::vector<Bytes>& 
 Result<size_t> put_back_slots(ObjectStore& store, const VolumeHead& head, const std::vector<Bytes>& joined,
                               const std::vector<Bytes>& from_store);
 
+// Where a mounted device remembers them. Called by one thread.
+class SlotCopies {
+ public:
+  virtual ~SlotCopies() = default;
+  virtual std::vector<Bytes> kept() = 0;
+  // Replaces what is kept.
+  virtual void keep(const VolumeHead& head, const std::vector<Bytes>& objects) = 0;
+};
+
 struct OpenedVolume {
   VolumeSecrets secrets;
   ObjectId slot;  // which opened
 };
-// Tries the counting slots of the fitting kind; kDenied when none opens. Checks volume id and signing key against `head`.
+// Tries the counting slots of the fitting kind; kDenied when none opens. Checks volume id and signing key against `head`. The
+// epochs are those of all slots that are sealed to the same key: devices that begin one at the same moment leave one each.
 Result<OpenedVolume> open_volume(const VolumeHead& head, const std::vector<Bytes>& objects, const Secret& passphrase);
 Result<OpenedVolume> open_volume(const VolumeHead& head, const std::vector<Bytes>& objects,
                                  const RecoveryKey& recovery);
 Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& objects, const Secret& passphrase);
 Result<VolumeSecrets> unlock(const VolumeHead& head, const std::vector<Bytes>& objects, const RecoveryKey& recovery);
+
+// Adds the epochs of the counting slots that are sealed to this device's key; the number of those that are new.
+size_t take_device_slots(const VolumeHead& head, const std::vector<Bytes>& objects, const SigningKey& device,
+                         std::map<Epoch, Secret>& keys);
 
 // Whether secrets that come from elsewhere are this volume's, and of its newest epoch, as far as its slots tell.
 bool secrets_are_current(const VolumeHead& head, const std::vector<Bytes>& objects, const VolumeSecrets& secrets);
@@ -62,7 +77,7 @@ bool secrets_are_current(const VolumeHead& head, const std::vector<Bytes>& objec
 Result<void> add_slot(ObjectStore& store, BytesView slot,
                       const std::function<Result<VolumeSecrets>(BytesView object)>& open);
 
-// Removes a slot for good. `secrets` have the signing key; `kept` is what this device remembers. kNotFound: no such slot
+// Removes a slot for good, and what was sealed anew to its key. `secrets` have the signing key; `kept` is what this device remembers. kNotFound: no such slot
 // counts; kNotPermitted: no other slot in the store could be opened by a person; kBusy: it was not the last one, but
 // another device removed the others at the same moment, and so this one was put back, under another id.
 Result<void> remove_slot(ObjectStore& store, const VolumeHead& head, const VolumeSecrets& secrets,

@@ -73,6 +73,7 @@ News::News(SyncContext& context)
     : c_(context),
       active_until_((c_.clock.monotonic() + c_.options.active_for).count()),
       loader_(context),
+      key_watch_(context),
       handed_over_(context.identity.handed_over) {}
 
 News::~News() { stop(); }
@@ -174,6 +175,9 @@ Result<void> News::poll(std::stop_token stop) {
   if (all) before = c_.tails.all();
   const bool again = look_again_.exchange(false);
   for (auto& [id, log] : logs_) {
+    if (again || all)  // what was locked may have been damage, and is whole now
+      for (auto& [number, tags] : log.known)
+        for (auto& [tag, candidate] : tags) candidate.epoch.reset();
     if (again) log.retry_at = Nanos(0);
     if (!log.held || now < log.retry_at) continue;
     log.held.reset();
@@ -185,6 +189,7 @@ Result<void> News::poll(std::stop_token stop) {
   std::map<LogId, uint64_t> newest;
   for (const ObjectInfo& info : found) {
     auto name = all ? parse_record_key(info.key) : parse_hint_key(info.key);
+    if (auto epoch = parse_epoch_hint(info.key)) key_watch_.want(*epoch);
     if (!name) continue;
     note(*name, all ? info.size : 0);
     uint64_t& n = newest[name->log];
@@ -206,7 +211,10 @@ Result<void> News::poll(std::stop_token stop) {
       }
     }
   }
+  key_watch_.look(stop);
   TRYV(catch_up(stop));
+  // Records that are sealed with the keys of a new epoch speak of it before a hint does.
+  if (key_watch_.look(stop)) TRYV(catch_up(stop));
   {
     MutexLock lock(mutex_);
     checked_at_ = now;
@@ -327,15 +335,19 @@ std::vector<std::pair<RecordName, uint64_t>> News::choose() const {
       if (log.fetched.contains(number)) continue;
       auto known = log.known.find(number);
       if (known == log.known.end()) break;
-      auto usable =
-          std::find_if(known->second.begin(), known->second.end(), [](const auto& c) { return !c.second.error; });
-      if (usable == known->second.end()) break;
-      if (out.size() >= kFetchRecords || (bytes > 0 && bytes + usable->second.size > kFetchBytes)) return out;
-      bytes += std::max<uint64_t>(usable->second.size, 1);
-      out.emplace_back(RecordName{id, number, usable->first}, usable->second.size);
+      auto found = std::find_if(known->second.begin(), known->second.end(),
+                                [this](const auto& tag) { return usable(tag.second); });
+      if (found == known->second.end()) break;
+      if (out.size() >= kFetchRecords || (bytes > 0 && bytes + found->second.size > kFetchBytes)) return out;
+      bytes += std::max<uint64_t>(found->second.size, 1);
+      out.emplace_back(RecordName{id, number, found->first}, found->second.size);
     }
   }
   return out;
+}
+
+bool News::usable(const Candidate& candidate) const {
+  return !candidate.error && (!candidate.epoch || c_.keys_of(*candidate.epoch) != nullptr);
 }
 
 Result<void> News::download(const std::vector<std::pair<RecordName, uint64_t>>& names, std::stop_token stop) {
@@ -373,6 +385,10 @@ void News::took(const RecordName& name, Result<Bytes> object) {
   auto opened = open_record(*object, c_.volume, name.log, name.number, [this](Epoch e) { return c_.keys_of(e); });
   if (!opened) {
     if (opened.error().code() == Code::kUnavailable) return lost();
+    if (opened.error().code() == Code::kDenied) {
+      tags[name.tag].epoch = Reader(*object).u32();
+      return key_watch_.want(*tags[name.tag].epoch);
+    }
     tags[name.tag].error = opened.error();
     return;
   }
@@ -463,7 +479,11 @@ std::optional<uint64_t> News::horizon(const TailBatch& batch) const {
     uint64_t number = (tail ? tail->number : 0) + 1, stamp = tail ? tail->stamp : 0;
     for (auto it = log.fetched.find(number); it != log.fetched.end(); it = log.fetched.find(++number))
       stamp = it->second.opened.record.stamp;
-    if (!log.known.contains(number)) continue;
+    auto known = log.known.find(number);
+    if (known == log.known.end()) continue;
+    // Nobody knows when keys come.
+    if (std::none_of(known->second.begin(), known->second.end(), [this](const auto& tag) { return usable(tag.second); }))
+      continue;
     if (!out || stamp < *out) out = stamp;
   }
   return out;
@@ -593,6 +613,18 @@ void News::refuse(const LogId& id, Log& log, uint64_t number, Error error) {
   log.retry_at = c_.clock.monotonic() + std::max<Nanos>(log.backoff.next(), std::chrono::seconds(1));
 }
 
+void News::wait_for_keys(const LogId& id, Log& log, uint64_t number) {
+  const Nanos now = c_.clock.monotonic();
+  if (!log.locked_since) log.locked_since = now;
+  if (now - *log.locked_since < c_.options.missing_after) return;
+  c_.problems.set("log " + id.str(),
+                  describe(id, number) + " is sealed under an epoch of the volume's keys that this device does not have",
+                  "It gets the keys by a key slot of its own, made when the epoch began; one that the store shows late, or "
+                  "withholds, or that was not made, since this device had published nothing by then. Unmount, and mount "
+                  "again with the passphrase. (If the object is damaged, ask whoever runs the store.)");
+  log.told = true;
+}
+
 void News::still_missing(const LogId& id, Log& log, uint64_t number) {
   Nanos now = c_.clock.monotonic();
   if (log.missing != number) {
@@ -627,8 +659,15 @@ void News::settle(const LogId& id, Log& log) {
       std::all_of(next->second.begin(), next->second.end(), [](const auto& c) { return c.second.error.has_value(); })) {
     refuse(id, log, applied + 1, *next->second.begin()->second.error);
   }
+  const bool locked =
+      next != log.known.end() && !log.held && !log.fetched.contains(applied + 1) &&
+      std::none_of(next->second.begin(), next->second.end(), [this](const auto& c) { return usable(c.second); });
+  if (locked)
+    wait_for_keys(id, log, applied + 1);
+  else
+    log.locked_since.reset();
   // While a refused record is being looked at again, and until a missing one comes, the problem stays.
-  bool fine = !log.held && log.missing == 0;
+  bool fine = !log.held && log.missing == 0 && !locked;
   if (log.told && fine) {
     c_.problems.clear("log " + id.str());
     log.told = false;

@@ -17,6 +17,7 @@
 
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/context.h"
+#include "fs/sync/key_watch.h"
 #include "fs/sync/log_verifier.h"
 #include "fs/sync/pace.h"
 #include "fs/sync/rounds.h"
@@ -50,6 +51,7 @@ class News {
   struct Candidate {
     uint64_t size = 0;           // as listed; 0: not known
     std::optional<Error> error;  // it was fetched, and is nothing
+    std::optional<Epoch> epoch;  // it was fetched, and waits for the keys of this epoch
   };
   struct Fetched {
     RecordName name;
@@ -68,6 +70,7 @@ class News {
     Backoff backoff{std::chrono::seconds(1), std::chrono::minutes(5)};
     uint64_t noted = 0;  // the poll that last listed something of it
     bool told = false;   // a problem is set
+    std::optional<Nanos> locked_since;  // the next record waits for keys
   };
 
   void run(std::stop_token stop);
@@ -81,6 +84,7 @@ class News {
   Result<void> catch_up(std::stop_token stop);
   Result<bool> list_gaps(std::set<LogId>& listed, std::stop_token stop);
   std::vector<std::pair<RecordName, uint64_t>> choose() const;
+  bool usable(const Candidate& candidate) const;
   Result<void> download(const std::vector<std::pair<RecordName, uint64_t>>& names, std::stop_token stop);
   void took(const RecordName& name, Result<Bytes> object);
   Result<size_t> apply_ready(const std::stop_token& stop);
@@ -91,6 +95,7 @@ class News {
   bool verify_next(const LogId& id, Log& log, const TailView& tails);
   std::optional<uint64_t> horizon(const TailBatch& batch) const;
   void refuse(const LogId& id, Log& log, uint64_t number, Error error);
+  void wait_for_keys(const LogId& id, Log& log, uint64_t number);
   void still_missing(const LogId& id, Log& log, uint64_t number);
   void settle(const LogId& id, Log& log);
   std::string describe(const LogId& id, uint64_t number) const;
@@ -108,6 +113,7 @@ class News {
   std::optional<WallTime> checked_when_ GUARDED_BY(mutex_);
 
   CheckpointLoader loader_;
+  KeyWatch key_watch_;
   bool joined_ = false;
   std::map<LogId, Log> logs_;
   std::optional<RecordName> own_hint_missing_;

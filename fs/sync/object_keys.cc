@@ -9,6 +9,7 @@ namespace coffer {
 namespace {
 
 constexpr char kCheckpoint[] = "checkpoint-";
+constexpr char kEpoch[] = "epoch-";
 constexpr char kRemoved[] = ".removed";
 constexpr char kAnswer[] = ".answer";
 
@@ -94,6 +95,16 @@ std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key) {
   auto id = unhex(root);
   if (!id) return std::nullopt;
   return CheckpointName{*stamp, ObjectId::from(*id)};
+}
+
+std::string epoch_hint(Epoch epoch) { return std::string(kHintPrefix) + kEpoch + std::to_string(epoch); }
+
+std::optional<Epoch> parse_epoch_hint(std::string_view key) {
+  const std::string prefix = std::string(kHintPrefix) + kEpoch;
+  if (!key.starts_with(prefix)) return std::nullopt;
+  auto number = parse_number(key.substr(prefix.size()));
+  if (!number || *number > UINT32_MAX) return std::nullopt;
+  return static_cast<Epoch>(*number);
 }
 
 std::string pack_key(const ObjectId& pack) {

@@ -10,6 +10,8 @@
 //                                                one before is removed; never trusted, never needed.
 //   head/checkpoint-<stamp>-<root, 32 hex>       a hint without content: that checkpoint exists; stamp in decimal from 1.
 //                                                Never trusted, never needed.
+//   head/epoch-<number>                          a hint without content: that epoch has begun, and slot/ is to be looked at;
+//                                                in decimal from 1. Never trusted, never needed.
 //   pair/<request, 32 hex>                       a new device asks to be let in (pairing.h)
 //   pair/<request, 32 hex>.answer                a member's answer to it
 //   obj/<first 2 hex of id>/<id, 32 hex>         packs, segments and roots of checkpoints
@@ -57,6 +59,8 @@ std::string log_prefix(const LogId& log);
 std::optional<RecordName> parse_record_key(std::string_view key);
 std::optional<RecordName> parse_hint_key(std::string_view key);
 std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key);
+std::string epoch_hint(Epoch epoch);
+std::optional<Epoch> parse_epoch_hint(std::string_view key);
 std::string pack_key(const ObjectId& pack);  // or segment, or root
 std::optional<ObjectId> parse_pack_key(std::string_view key);
 std::string slot_key(const ObjectId& slot);

@@ -98,9 +98,8 @@ void Rebuild::take(const OpenedRecord& opened, const std::string& key) {
 Result<void> Rebuild::scan_pack(const std::string& key, const ObjectId& id, uint64_t size) {
   if (size > kPackMax) return {};
   TRY(std::optional<Bytes> object, c_.get(key, kPackMax, [](const Error&) {}));
-  const EpochKeys* keys = c_.keys_of(1);
-  if (!object || !keys) return {};
-  auto index = read_pack_index(*object, id, c_.volume, *keys);
+  if (!object) return {};
+  auto index = read_pack_index(*object, id, c_.volume, c_.key_ring);
   if (!index) return {};  // a segment, a root, or damaged
   packs_[id] = {key, 0};
   for (const IndexEntry& e : *index) {
@@ -231,8 +230,6 @@ void Rebuild::add_file(Ino, const Node& node, const Layer& layer, std::vector<st
 
 Result<uint64_t> Rebuild::read(const Sink& sink) {
   uint64_t damaged = 0;
-  const EpochKeys* keys = c_.keys_of(1);
-  if (!keys) return fail(Code::kDenied, "the keys of the first epoch are missing");
   for (const auto& [key, list] : wanted_) {
     TRY(std::optional<Bytes> object, c_.get(key, kRecordMax, [](const Error&) {}));
     if (!object) {
@@ -248,7 +245,7 @@ Result<uint64_t> Rebuild::read(const Sink& sink) {
       if (good) {
         BytesView sealed = BytesView(*object).subspan(at, w.frame.length);
         good = blake2b(sealed) == w.frame.hash &&
-               open_frame(*keys, c_.volume, w.frame.pack, w.frame.offset, sealed, plain).has_value();
+               open_frame(c_.key_ring, c_.volume, w.frame.pack, w.frame.offset, sealed, plain).has_value();
       }
       if (!good) {
         ++damaged;

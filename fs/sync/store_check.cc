@@ -186,7 +186,7 @@ void check_unneeded(CheckContext& c, const CheckpointCheck& checkpoints, const D
       continue;
     }
     if (parse_record_key(key) || parse_hint_key(key) || parse_checkpoint_hint(key) || parse_slot_key(key) ||
-        key == kVolumeKey)
+        parse_epoch_hint(key) || key == kVolumeKey)
       continue;
     if (!parse_pack_key(key)) {
       c.report({Trouble::kForeign,

@@ -70,7 +70,7 @@ class Repairer {
     auto bytes = replica_->packs().bytes(*id, place->size);
     if (!bytes && (bytes.error().code() == Code::kNotFound || bytes.error().code() == Code::kRange)) return {};
     if (!bytes) return fail(bytes.error());
-    auto index = read_pack_index(*bytes, *id, replica_->volume(), replica_->epoch_keys());
+    auto index = read_pack_index(*bytes, *id, replica_->volume(), replica_->key_ring());
     if (!index) return {};
     for (const IndexEntry& e : *index)
       if (blake2b(BytesView(*bytes).subspan(e.frame.offset, e.frame.length)) != e.frame.hash) return {};

@@ -19,6 +19,8 @@
 
 namespace coffer {
 
+class SlotCopies;
+
 struct SyncOptions {
   const Clock* clock = &Clock::system();
   Nanos publish_after = std::chrono::milliseconds(500);  // quiet after the last change
@@ -42,6 +44,8 @@ struct SyncOptions {
   Nanos collect_grace = std::chrono::days(30);
   Nanos collect_every = std::chrono::hours(24);
   unsigned uploads = 4, fetches = 8;  // threads
+  // The key slots that this device remembers (key_slots.h); null: nobody looks after slots, nor takes up new epochs.
+  SlotCopies* slot_copies = nullptr;
 };
 
 struct CollectOptions {

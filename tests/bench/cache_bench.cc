@@ -45,7 +45,7 @@ void measure(const std::string& what, size_t n, const std::function<void(size_t)
 
 struct Keys {
   VolumeId volume = random_id<VolumeId>();
-  EpochKeys epoch{1, Secret::random(32)};
+  KeyRing epoch{1, Secret::random(32)};
   LocalKeys local{Secret::random(32), Secret::random(32).view()};
 };
 

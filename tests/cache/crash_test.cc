@@ -65,7 +65,7 @@ class CrashTest : public CacheTest {
 
   void open() {
     std::filesystem::create_directories(dir_.path() + "/table");
-    packs_ = must(PackStore::open(dir_.path() + "/packs", volume_, keys_));
+    packs_ = must(PackStore::open(dir_.path() + "/packs", volume_, ring_));
     table_ = must(Table::open(dir_.path() + "/table", volume_, local_));
     Journal::Options options;
     options.file_size = 64 << 10;

@@ -130,7 +130,7 @@ TEST_F(FullDiskTest, TableKeepsRowsUntilThereIsRoom) {
 }
 
 TEST_F(FullDiskTest, PacksAppendNothingAndFinishLater) {
-  TAKE(packs_, PackStore::open(dir_.path() + "/packs", volume_, keys_));
+  TAKE(packs_, PackStore::open(dir_.path() + "/packs", volume_, ring_));
   std::vector<IndexEntry> index;
   auto append = [&](uint64_t seed) -> Result<void> {
     TRY(FrameRef ref, packs_->append(noise(50000, seed)));

@@ -26,7 +26,7 @@ class PackStoreTest : public CacheTest {
 
   void reopen() {
     store_.reset();
-    auto store = PackStore::open(packs(), volume_, keys_);
+    auto store = PackStore::open(packs(), volume_, ring_);
     if (!store) {
       ADD_FAILURE() << store.error().what();
       std::abort();
@@ -326,7 +326,7 @@ TEST_F(PackStoreTest, SwappedPacksAndOtherVolumesFail) {
   reopen();
   EXPECT_CODE(Code::kCorrupt, read(fa, 5000));
   EXPECT_CODE(Code::kCorrupt, read(fb, 5000));
-  TAKE(auto other, PackStore::open(packs(), fixed_id<VolumeId>(0x55), keys_));
+  TAKE(auto other, PackStore::open(packs(), fixed_id<VolumeId>(0x55), ring_));
   Bytes out(5000);
   EXPECT_CODE(Code::kCorrupt, other->read(fa, out));
 }

@@ -52,6 +52,10 @@ compare "by all records, with the passphrase" --passphrase-file "$COFFER_PASSPHR
 
 # A checkpoint, and what came after it.
 mount_on "$store" "$work/m1" --state-dir "$work/s3" --device-name three
+# In between, a new epoch begins: what follows is sealed with other keys than what was before.
+echo first >"$work/m1/round"
+"$coffer" sync --quiet "$work/m1"
+"$coffer" key rotate "$store" --recovery-key-file "$key" >"$work/said" || fail "$(cat "$work/said")"
 for round in $(seq 70); do  # records, so that one is due
   echo "$round" >"$work/m1/round"
   "$coffer" sync --quiet "$work/m1"
@@ -71,6 +75,8 @@ describe "$work/m1" >"$work/mounted"
 compare "by the checkpoint" --recovery-key-file "$key"
 [ ! -s "$work/said" ] || fail "the decoder had something to say: $(cat "$work/said")"
 compare "by all records" --recovery-key-file "$key" --no-checkpoint
+find "$store/log" -type f -exec od -An -tu4 -N4 {} \; | sort -u >"$work/epochs"
+[ "$(wc -l <"$work/epochs")" = 2 ] || fail "the records are of the epochs $(cat "$work/epochs")"
 all=$("$decode" --no-checkpoint --recovery-key-file "$key" "$store" log | wc -l)
 after=$("$decode" --recovery-key-file "$key" "$store" log | wc -l)
 [ "$after" -lt $((all / 2)) ] || fail "of $all records, $after were read beside the checkpoint"

@@ -7,8 +7,9 @@ must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said";
 expect 2 "$coffer"
 expect 2 "$coffer" frobnicate
 expect 2 "$coffer" key "$store"
-expect 9 "$coffer" key rotate "$store"
+expect 9 "$coffer" snapshot "$store"
 must_say 'not there yet'
+expect 2 "$coffer" key rotate --rewrite "$store" # what was written before stays as it is
 expect 2 "$coffer" init "$store" # no terminal to show the recovery key on
 must_say recovery-key-file
 mkdir "$work/m" "$work/empty"

@@ -167,4 +167,3 @@ must_say 'group 1 is mistyped'
 "$coffer" unmount --quiet "$work/m"
 data >"$work/data.after"
 diff <(grep -v ' log/' "$work/data.before") <(grep -v ' log/' "$work/data.after") || fail "data was uploaded anew"
-expect 9 "$coffer" key rotate "$store"

@@ -14,7 +14,7 @@ TestVolume::TestVolume() : id(random_id<VolumeId>()), key(Secret::random(32)) {}
 Result<std::unique_ptr<Replica>> TestVolume::open(const std::string& directory, Replica::Options options) const {
   Replica::Keys keys;
   keys.volume = id;
-  keys.epoch = std::make_unique<EpochKeys>(1, key);
+  keys.epochs = std::make_unique<KeyRing>(1, key);
   keys.local = std::make_unique<LocalKeys>(key, Bytes(32, 3));
   return Replica::open(directory, std::move(keys), std::move(options));
 }

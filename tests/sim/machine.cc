@@ -119,7 +119,7 @@ Result<std::unique_ptr<Replica>> Machine::open() {
   TRYV(make_directories(directory_));
   Replica::Keys keys;
   keys.volume = world_.volume;
-  keys.epoch = std::make_unique<EpochKeys>(1, world_.key);
+  keys.epochs = std::make_unique<KeyRing>(1, world_.key);
   keys.local = std::make_unique<LocalKeys>(world_.key, Bytes(32, 3));
   Replica::Options options;
   options.clock = &clock_;

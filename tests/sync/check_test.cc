@@ -68,7 +68,7 @@ class CheckTest : public DevicesTest {
     TestVolume* volume = &volume_;
     Replica::Keys keys;
     keys.volume = volume->id;
-    keys.epoch = std::make_unique<EpochKeys>(1, volume->key);
+    keys.epochs = std::make_unique<KeyRing>(1, volume->key);
     keys.local = std::make_unique<LocalKeys>(volume->key, Bytes(32, 3));
     auto replica = Replica::open(dir.path(), std::move(keys), {});
     EXPECT_OK(replica);

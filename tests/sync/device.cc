@@ -61,7 +61,7 @@ void Device::start() {
 void Device::open() {
   Replica::Keys keys;
   keys.volume = volume_.id;
-  keys.epoch = std::make_unique<EpochKeys>(1, volume_.key);
+  keys.epochs = std::make_unique<KeyRing>(1, volume_.key);
   keys.local = std::make_unique<LocalKeys>(volume_.key, Bytes(32, 3));
   Replica::Options options;
   options.device_name = name_;

@@ -308,7 +308,7 @@ TEST_F(LateNewsTest, ACheckGivesThemTheirPlace) {
   TempDir dir;
   Replica::Keys keys;
   keys.volume = volume_.id;
-  keys.epoch = std::make_unique<EpochKeys>(1, volume_.key);
+  keys.epochs = std::make_unique<KeyRing>(1, volume_.key);
   keys.local = std::make_unique<LocalKeys>(volume_.key, Bytes(32, 3));
   TAKE(auto scratch, Replica::open(dir.path(), std::move(keys), {}));
   TAKE(CheckOutcome outcome, check_store(*memory_, volume_.secrets(), {}, *scratch, {}));

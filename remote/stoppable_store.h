@@ -3,7 +3,7 @@
 
 #include "remote/object_store.h"
 
-namespace coffer::cli {
+namespace coffer {
 
 // Borrows the inner store. Thread-safe. A call's own token is not listened to.
 class StoppableStore : public ObjectStore {
@@ -30,4 +30,4 @@ class StoppableStore : public ObjectStore {
   const std::stop_token stop_;
 };
 
-}  // namespace coffer::cli
+}  // namespace coffer

@@ -1,0 +1,214 @@
+#include "fs/sync/key_rotation.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/failpoint.h"
+#include "crypto/key_ring.h"
+#include "fs/sync/object_keys.h"
+#include "fs/sync/record.h"
+
+namespace coffer {
+namespace {
+
+constexpr int kRounds = 5;
+
+using Reopen = std::function<Result<VolumeSecrets>(const std::vector<Bytes>& objects)>;
+
+// One pass over all slots, and what it has to know of the others' for the next.
+class Renewal {
+ public:
+  Renewal(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened, const std::vector<Bytes>& kept)
+      : store_(store), head_(head), opened_(opened), kept_(kept) {}
+
+  // Makes the new slots of everybody in memory.
+  Result<Rotation> make(const std::vector<Member>& members, const SlotNote& note, const Reopen& reopen) {
+    TRY(std::vector<Bytes> shown, read_slots(store_));
+    const std::vector<Bytes> known = join_slots(head_, shown, kept_);
+    const std::vector<CountingSlot> counting = counting_slots(head_, known);
+    VolumeSecrets& secrets = opened_.secrets;
+    auto of_others = [&](const CountingSlot& s) { return s.header.epoch && !secrets.epoch_keys.contains(*s.header.epoch); };
+    if (std::ranges::any_of(counting, of_others)) {
+      TRY(VolumeSecrets all, reopen(known));
+      secrets.epoch_keys.merge(all.epoch_keys);
+    }
+    Rotation done;
+    done.epoch = secrets.epoch_keys.rbegin()->first;
+    for (const CountingSlot& slot : counting) {
+      if (!slot.stated && slot.header.id != opened_.slot) {
+        ++done.left_out;
+        continue;
+      }
+      // Two that rotated have both sealed it anew, perhaps.
+      const bool first = !old_.contains(slot.header.slot_public);
+      old_[slot.header.slot_public].insert(slot.header.id);
+      if (slot.header.id == opened_.slot) opened_key_ = slot.header.slot_public;
+      if (!first) continue;
+      TRY(Bytes again, rewrap_slot(secrets, slot.object));
+      TRYV(add(std::move(again)));
+    }
+    for (const Member& member : members) {
+      auto key = device_slot_key(member.key);
+      if (!key || old_.contains(*key)) continue;
+      SlotNote of_device = note;
+      of_device.label = valid_slot_label(member.name) ? member.name : "";
+      TRY(Bytes made, make_device_slot(secrets, member.key, of_device));
+      TRYV(add(std::move(made)));
+    }
+    done.people = people_.size();
+    done.devices = devices_.size();
+    return done;
+  }
+
+  Result<void> put() {
+    TRYV(put(people_));
+    TRYV(failpoint("key_rotation_people_put"));
+    TRYV(put(devices_));
+    TRYV(failpoint("key_rotation_devices_put"));
+    return store_.put(epoch_hint(opened_.secrets.epoch_keys.rbegin()->first), {});
+  }
+
+  // After put(): what was removed by others meanwhile is not to live on in what replaces it. True: there are slots that this
+  // pass did not know.
+  Result<bool> look_again() {
+    TRY(shown_, read_slots(store_));
+    std::set<ObjectId> removed;
+    for (const Bytes& object : shown_)
+      if (is_slot_removal(object))
+        if (auto slot = verify_slot_removal(object, head_.volume, head_.signing_public)) removed.insert(*slot);
+    bool others = false;
+    std::set<PublicKey> by_others;
+    for (const CountingSlot& slot : counting_slots(head_, shown_)) {
+      auto known = old_.find(slot.header.slot_public);
+      if (!slot.stated || is_mine(slot.header.id) || (known != old_.end() && known->second.contains(slot.header.id)))
+        continue;
+      others = true;
+      by_others.insert(slot.header.slot_public);
+    }
+    for (const std::vector<Made>* list : {&people_, &devices_}) {
+      for (const Made& made : *list) {
+        auto old = old_.find(made.key);
+        if (old == old_.end() || by_others.contains(made.key) || !std::ranges::includes(removed, old->second)) continue;
+        TRYV(remove(made.id));
+      }
+    }
+    return others;
+  }
+
+  Result<void> remove_old() {
+    for (const auto& [key, ids] : old_) {
+      for (const ObjectId& id : ids) TRYV(remove(id));
+      TRYV(failpoint("key_rotation_removed"));
+    }
+    return {};
+  }
+
+  // The new one of the slot that opened the volume.
+  void follow_opened() {
+    for (const Made& made : people_)
+      if (made.key == opened_key_) opened_.slot = made.id;
+  }
+  const std::vector<Bytes>& shown() const { return shown_; }
+
+ private:
+  struct Made {
+    ObjectId id;
+    PublicKey key;
+    Bytes object;
+  };
+
+  Result<void> add(Bytes object) {
+    TRY(SlotHeader header, parse_slot_header(object));
+    (opens_for_people(header.kind) ? people_ : devices_).push_back({header.id, header.slot_public, std::move(object)});
+    return {};
+  }
+  bool is_mine(const ObjectId& id) const {
+    auto same = [&id](const Made& made) { return made.id == id; };
+    return std::ranges::any_of(people_, same) || std::ranges::any_of(devices_, same);
+  }
+  Result<void> remove(const ObjectId& id) {
+    TRYV(store_.put(slot_removal_key(id), make_slot_removal(head_.volume, *opened_.secrets.signing_secret, id)));
+    return store_.remove(slot_key(id));
+  }
+  Result<void> put(const std::vector<Made>& list) {
+    for (const Made& made : list) TRYV(store_.put(slot_key(made.id), made.object));
+    for (const Made& made : list) {
+      auto back = store_.get(slot_key(made.id), kMaxSlotSize);
+      // Somebody who removes what it replaces has seen it already.
+      if (!back && back.error().code() == Code::kNotFound &&
+          store_.get(slot_removal_key(made.id), kMaxRemovalSize).has_value())
+        continue;
+      if (!back) return fail(back.error());
+      if (*back != made.object) return fail(Code::kCorrupt, "the store gives back another key slot than was put");
+    }
+    return {};
+  }
+
+  ObjectStore& store_;
+  const VolumeHead& head_;
+  OpenedVolume& opened_;
+  const std::vector<Bytes>& kept_;
+  std::map<PublicKey, std::set<ObjectId>> old_;
+  PublicKey opened_key_;
+  std::vector<Made> people_, devices_;
+  std::vector<Bytes> shown_;
+};
+
+}  // namespace
+
+Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets& secrets) {
+  TRY(std::vector<ObjectInfo> found, store.list(kLogPrefix));
+  const KeyRing keys(secrets.epoch_keys);
+  std::map<DeviceId, Member> members;
+  for (const ObjectInfo& info : found) {
+    auto name = parse_record_key(info.key);
+    if (!name || name->number != 1) continue;
+    auto object = store.get(info.key, kRecordMax);
+    if (!object && object.error().code() == Code::kNotFound) continue;
+    if (!object) return fail(object.error());
+    auto opened = open_record(*object, secrets.volume, name->log, 1, [&keys](Epoch e) { return keys.find(e); });
+    if (!opened) continue;
+    const RecordOpening& opening = *opened->record.opening;
+    const DeviceCertificate& certificate = opening.certificate;
+    if (!certificate.valid(secrets.signing_public, secrets.volume) || !opened->signed_by(certificate.key)) continue;
+    members[certificate.device] = {certificate.device, certificate.key, opening.device_name};
+  }
+  std::vector<Member> out;
+  for (auto& [id, member] : members) out.push_back(std::move(member));
+  return out;
+}
+
+Result<Rotation> renew_slots(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened,
+                             const std::vector<Bytes>& kept, const std::vector<Member>& members, const SlotNote& note,
+                             const Reopen& reopen) {
+  if (!opened.secrets.signing_secret) return fail(Code::kInvalid, "sealing key slots needs the volume's signing key");
+  for (int round = 0; round < kRounds; ++round) {
+    Renewal renewal(store, head, opened, kept);
+    TRY(Rotation done, renewal.make(members, note, reopen));
+    TRYV(renewal.put());
+    TRY(bool others, renewal.look_again());
+    if (others) {
+      // What they know has to be in all slots before any goes.
+      TRY(VolumeSecrets all, reopen(renewal.shown()));
+      opened.secrets.epoch_keys.merge(all.epoch_keys);
+      continue;
+    }
+    TRYV(renewal.remove_old());
+    renewal.follow_opened();
+    TRY(std::vector<ObjectInfo> hints, store.list(kHintPrefix));
+    for (const ObjectInfo& hint : hints)
+      if (auto epoch = parse_epoch_hint(hint.key); epoch && *epoch < done.epoch) (void)store.remove(hint.key);
+    return done;
+  }
+  return fail(Code::kBusy, "other devices change the key slots at the same time, again and again");
+}
+
+Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened,
+                            const std::vector<Bytes>& kept, const std::vector<Member>& members, const SlotNote& note,
+                            const Reopen& reopen) {
+  TRY(Epoch epoch, next_epoch(opened.secrets.epoch_keys));
+  opened.secrets.epoch_keys.emplace(epoch, Secret::random(kAeadKeySize));
+  return renew_slots(store, head, opened, kept, members, note, reopen);
+}
+
+}  // namespace coffer
