@@ -99,10 +99,10 @@ struct PackStore::Impl {
     // weeks offline there may be more of them than descriptors.
     std::shared_ptr<const Fd> fd;
     const EpochKeys* keys = nullptr;  // null: of a former run, look at its frames
-    uint64_t end = 0;        // bytes that appends have reserved; the file's size for a pack of a former run
-    size_t in_flight = 0;    // appends that have reserved a place and not yet written it
-    bool dirty = false;      // in `dirty_packs`
-    bool finishing = false;  // a thread is in finish()
+    uint64_t end = 0;                 // bytes that appends have reserved; the file's size for a pack of a former run
+    size_t in_flight = 0;             // appends that have reserved a place and not yet written it
+    bool dirty = false;               // in `dirty_packs`
+    bool finishing = false;           // a thread is in finish()
   };
   using UnfinishedPtr = std::shared_ptr<Unfinished>;
 
@@ -145,12 +145,13 @@ struct PackStore::Impl {
   const KeyRing& keys;
 
   Mutex epochs_mutex{Rank::kLeaf};
-  std::unordered_map<ObjectId, const EpochKeys*> epochs GUARDED_BY(epochs_mutex);  // of packs that were read; not the newest
+  std::unordered_map<ObjectId, const EpochKeys*> epochs
+      GUARDED_BY(epochs_mutex);  // of packs that were read; not the newest
 
   mutable Mutex mutex{Rank::kPacks};
   CondVar changed;  // anything below that somebody may wait for
   std::map<ObjectId, UnfinishedPtr> unfinished GUARDED_BY(mutex);
-  UnfinishedPtr open_pack GUARDED_BY(mutex);                 // null when there is none
+  UnfinishedPtr open_pack GUARDED_BY(mutex);            // null when there is none
   bool making GUARDED_BY(mutex) = false;                // a thread makes the next open pack
   std::vector<UnfinishedPtr> closed GUARDED_BY(mutex);  // since the last rotate(), oldest first
 

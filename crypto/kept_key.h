@@ -3,7 +3,7 @@
 // What is kept are the volume's keys, not its signing key, and nothing that a slot is derived from: whoever gets at it can
 // read the volume, which is what a mount is for, but not make himself a member, nor add, remove or change slots. For the
 // same reason it does not make a device a member: that takes a passphrase once. It stays valid when the passphrase is
-// changed, and goes out of date with a new epoch.
+// changed; the keys of a new epoch are added to it by the next mount, from the device's own slot.
 //
 // Text: "coffer-key-1:" and in lower-case hex: volume 16 | volume signing public key 32 | count varint
 //   | count * (epoch u32, rising from 1 or more | volume key 32).

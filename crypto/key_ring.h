@@ -25,7 +25,7 @@ class KeyRing {
 
   // What is sealed from now on is sealed with these.
   const EpochKeys& newest() const { return *newest_.load(std::memory_order_acquire); }
-  const EpochKeys* find(Epoch epoch) const;    // null: not here
+  const EpochKeys* find(Epoch epoch) const;   // null: not here
   std::vector<const EpochKeys*> all() const;  // newest first
   size_t size() const { return size_.load(std::memory_order_acquire); }
 

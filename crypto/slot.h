@@ -23,8 +23,8 @@
 // BLAKE2b-512 keyed by its 32 bytes over "coffer recovery slot" || salt. The first 32 are the seed of the slot's key
 // pair (private key = first half of SHA-512(seed)), the last 32 the binding key.
 //
-// A device's slot has the X25519 key pair that belongs to its Ed25519 pair (crypto_sign_ed25519_pk_to_curve25519): the
-// public key is in its certificate, so it gets a new epoch without being asked. One pair serves both uses. They share the
+// A device's slot has the X25519 key pair that belongs to its Ed25519 pair (crypto_sign_ed25519_pk_to_curve25519; the seed is
+// the same): the public key is in its certificate, so it gets a new epoch without being asked. One pair serves both uses. They share the
 // scalar and no hash: signatures use SHA-512 over what begins with a text of coffer's, as the scalar's own derivation does;
 // the exchange is hashed with keyed BLAKE2b below. For such a pair of schemes both stay as strong as each alone (Thormarker,
 // "On using the same key pair for Ed25519 and an X25519 based KEM", 2021, in the random oracle model).

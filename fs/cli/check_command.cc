@@ -13,13 +13,13 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/rebuild_writer.h"
 #include "fs/cli/scratch_directory.h"
-#include "remote/stoppable_store.h"
 #include "fs/cli/terminal.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/rebuild.h"
 #include "fs/sync/replica_check.h"
 #include "fs/sync/store_check.h"
 #include "fs/sync/store_repair.h"
+#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {

@@ -11,8 +11,8 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
-#include "remote/stoppable_store.h"
 #include "fs/cli/target.h"
+#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {

@@ -12,10 +12,10 @@
 #include "fs/cli/open_drive.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
-#include "remote/stoppable_store.h"
 #include "fs/cli/target.h"
 #include "fs/cli/unlock.h"
 #include "fs/sync/key_rotation.h"
+#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {

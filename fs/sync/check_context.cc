@@ -29,7 +29,11 @@ std::string_view to_string(Trouble trouble) {
 }
 
 CheckContext::CheckContext(ObjectStore& s, const VolumeSecrets& secrets, CheckOptions o)
-    : store(s), options(std::move(o)), volume(secrets.volume), volume_signing(secrets.signing_public), key_ring(secrets.epoch_keys) {}
+    : store(s),
+      options(std::move(o)),
+      volume(secrets.volume),
+      volume_signing(secrets.signing_public),
+      key_ring(secrets.epoch_keys) {}
 
 KeysOfEpoch CheckContext::keys() const {
   return [this](Epoch epoch) { return keys_of(epoch); };

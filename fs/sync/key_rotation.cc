@@ -27,7 +27,9 @@ class Renewal {
     const std::vector<Bytes> known = join_slots(head_, shown, kept_);
     const std::vector<CountingSlot> counting = counting_slots(head_, known);
     VolumeSecrets& secrets = opened_.secrets;
-    auto of_others = [&](const CountingSlot& s) { return s.header.epoch && !secrets.epoch_keys.contains(*s.header.epoch); };
+    auto of_others = [&](const CountingSlot& s) {
+      return s.header.epoch && !secrets.epoch_keys.contains(*s.header.epoch);
+    };
     if (std::ranges::any_of(counting, of_others)) {
       TRY(VolumeSecrets all, reopen(known));
       secrets.epoch_keys.merge(all.epoch_keys);

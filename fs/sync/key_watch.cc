@@ -56,7 +56,8 @@ Result<bool> KeyWatch::look_now(ObjectStore& store) {
   copies.keep(head, known);
   TRY(size_t back, put_back_slots(store, head, known, shown));
   if (back > 0)
-    log_line(LogLevel::kWarning, std::to_string(back) + " objects of the volume's keys had gone from the store; put back");
+    log_line(LogLevel::kWarning,
+             std::to_string(back) + " objects of the volume's keys had gone from the store; put back");
   return fresh > 0;
 }
 

@@ -482,7 +482,8 @@ std::optional<uint64_t> News::horizon(const TailBatch& batch) const {
     auto known = log.known.find(number);
     if (known == log.known.end()) continue;
     // Nobody knows when keys come.
-    if (std::none_of(known->second.begin(), known->second.end(), [this](const auto& tag) { return usable(tag.second); }))
+    if (std::none_of(known->second.begin(), known->second.end(),
+                     [this](const auto& tag) { return usable(tag.second); }))
       continue;
     if (!out || stamp < *out) out = stamp;
   }
@@ -617,11 +618,12 @@ void News::wait_for_keys(const LogId& id, Log& log, uint64_t number) {
   const Nanos now = c_.clock.monotonic();
   if (!log.locked_since) log.locked_since = now;
   if (now - *log.locked_since < c_.options.missing_after) return;
-  c_.problems.set("log " + id.str(),
-                  describe(id, number) + " is sealed under an epoch of the volume's keys that this device does not have",
-                  "It gets the keys by a key slot of its own, made when the epoch began; one that the store shows late, or "
-                  "withholds, or that was not made, since this device had published nothing by then. Unmount, and mount "
-                  "again with the passphrase. (If the object is damaged, ask whoever runs the store.)");
+  c_.problems.set(
+      "log " + id.str(),
+      describe(id, number) + " is sealed under an epoch of the volume's keys that this device does not have",
+      "It gets the keys by a key slot of its own, made when the epoch began; one that the store shows late, or "
+      "withholds, or that was not made, since this device had published nothing by then. Unmount, and mount "
+      "again with the passphrase. (If the object is damaged, ask whoever runs the store.)");
   log.told = true;
 }
 

@@ -68,8 +68,8 @@ class News {
     Nanos missing_since{0};
     Nanos retry_at{0};
     Backoff backoff{std::chrono::seconds(1), std::chrono::minutes(5)};
-    uint64_t noted = 0;  // the poll that last listed something of it
-    bool told = false;   // a problem is set
+    uint64_t noted = 0;                 // the poll that last listed something of it
+    bool told = false;                  // a problem is set
     std::optional<Nanos> locked_since;  // the next record waits for keys
   };
 

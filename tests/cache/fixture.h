@@ -122,7 +122,8 @@ inline bool found_under(const std::string& dir, BytesView needle) {
 // Keys, ids and a directory; failpoints are disarmed when a test ends.
 class CacheTest : public ::testing::Test {
  protected:
-  CacheTest() : ring_(1, fixed_secret(0x11)), keys_(ring_.newest()), local_(fixed_secret(0x11), fixed_secret(0x22).view()) {}
+  CacheTest()
+      : ring_(1, fixed_secret(0x11)), keys_(ring_.newest()), local_(fixed_secret(0x11), fixed_secret(0x22).view()) {}
   ~CacheTest() override { arm_failpoints(""); }
 
   TempDir dir_;

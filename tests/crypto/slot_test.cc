@@ -47,6 +47,8 @@ TEST(Slot, DISABLED_PrintGoldenSlots) {
   std::printf("slot2.recovery %s\n",
               hex(make_recovery_slot(golden_secrets(), golden_recovery_key(), golden_note()).value()).c_str());
   const VolumeSecrets s = golden_secrets();
+  std::printf("slot2.device %s\n",
+              hex(make_device_slot(s, testing::signing_key(0x44).public_key(), golden_note()).value()).c_str());
   std::printf("slot.removal %s\n",
               hex(make_slot_removal(s.volume, *s.signing_secret, testing::golden_object())).c_str());
 }
@@ -426,6 +428,42 @@ TEST(SlotStatement, LabelsAreForTerminals) {
   EXPECT_FALSE(valid_slot_label(std::string(65, 'x')));
   EXPECT_EQ(make_recovery_slot(golden_secrets(), golden_recovery_key(), {"a\nb", {}, ""}).error().code(),
             Code::kInvalid);
+}
+
+TEST(DeviceSlot, GoldenSlotOpensForEver) {
+  const VolumeSecrets expected = golden_secrets();
+  auto opened = open_device_slot(testing::vector("slot2.device"), testing::signing_key(0x44), expected.volume,
+                                 expected.signing_public);
+  ASSERT_TRUE(opened) << opened.error().what();
+  EXPECT_FALSE(opened->signing_secret);
+  EXPECT_EQ(opened->epoch_keys.size(), expected.epoch_keys.size());
+  for (const auto& [epoch, key] : expected.epoch_keys) EXPECT_TRUE(opened->epoch_keys.at(epoch).equal(key));
+}
+
+TEST(DeviceSlot, OpensForItsDeviceOnlyAndNothingOfItMayChange) {
+  const VolumeSecrets s = golden_secrets();
+  const SigningKey device = testing::signing_key(0x44);
+  const Bytes slot = make_device_slot(s, device.public_key(), golden_note()).value();
+  EXPECT_EQ(parse_slot_header(slot)->slot_public, device_slot_key(device.public_key()));
+  EXPECT_EQ(read_slot_note(slot, s).value(), golden_note());
+  EXPECT_EQ(code_of(open_device_slot(slot, testing::signing_key(0x45), s.volume, s.signing_public)), Code::kDenied);
+  EXPECT_EQ(code_of(open_device_slot(slot, device, VolumeId(), s.signing_public)), Code::kCorrupt);
+  for (size_t i = 8; i < slot.size(); i += 7) {
+    Bytes bad = slot;
+    bad[i] ^= 1;
+    EXPECT_FALSE(open_device_slot(bad, device, s.volume, s.signing_public)) << i;
+  }
+  VolumeSecrets more = golden_secrets();
+  more.epoch_keys.emplace(1 << 20, filled(32, 0x66));
+  const Bytes again = rewrap_slot(more, slot).value();
+  EXPECT_EQ(open_device_slot(again, device, s.volume, s.signing_public)->epoch_keys.size(), 3u);
+  // Who has no signing key of the volume makes none that counts.
+  VolumeSecrets forger = golden_secrets();
+  forger.signing_secret = testing::signing_key(0x99);
+  forger.signing_public = forger.signing_secret->public_key();
+  const Bytes forged = make_device_slot(forger, device.public_key()).value();
+  EXPECT_EQ(code_of(open_device_slot(forged, device, s.volume, s.signing_public)), Code::kCorrupt);
+  EXPECT_EQ(make_device_slot(s, PublicKey()).error().code(), Code::kInvalid);
 }
 
 TEST(SlotRemoval, OnlyAMemberCanMakeOne) {

@@ -6,7 +6,7 @@ import nacl.pwhash
 
 from codec import Fault, Reader
 from sealing import NONE16, SLOT, Keys, blake2b, unseal, verify_signature
-from store import Store
+from store import Store, in_hex
 
 
 class WrongKey(Exception):
@@ -123,7 +123,7 @@ def open_volume(store: Store, kind: int, secret: bytes) -> Keys:
     slots = store.keys("slot")
     found: Keys | None = None
     for key in slots:
-        if key.endswith(REMOVED) or key + REMOVED in slots:
+        if not in_hex(key.removeprefix("slot/"), 32) or key + REMOVED in slots:
             continue
         try:
             slot = Slot(store.get(key))

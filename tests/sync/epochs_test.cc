@@ -46,9 +46,8 @@ class EpochsTest : public DevicesTest {
   OpenedVolume opened() { return open_volume(head_, read_slots(*memory_).value(), pass("word")).value(); }
   Epoch rotate(const std::vector<Member>& members) {
     OpenedVolume with = opened();
-    auto done = rotate_key(*memory_, head_, with, {}, members, {}, [&](const std::vector<Bytes>& objects) {
-      return unlock(head_, objects, pass("word"));
-    });
+    auto done = rotate_key(*memory_, head_, with, {}, members, {},
+                           [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass("word")); });
     EXPECT_OK(done);
     return done->epoch;
   }
@@ -98,8 +97,7 @@ TEST_F(EpochsTest, BothGoOnUnderTheNewEpochWhileOneOfThemRotates) {
     TAKE(Bytes sealed, memory_->get_range(place->key, place->offset + extent.frame.offset, extent.frame.length));
     Bytes plain(extent.frame_length);
     EXPECT_FALSE(open_frame(before, volume_.id, extent.frame.pack, extent.frame.offset, sealed, plain));
-    EXPECT_TRUE(
-        open_frame(a->replica().key_ring(), volume_.id, extent.frame.pack, extent.frame.offset, sealed, plain));
+    EXPECT_TRUE(open_frame(a->replica().key_ring(), volume_.id, extent.frame.pack, extent.frame.offset, sealed, plain));
   }
   // Restarted, with the keys that it had: the copies of slots give the others.
   b->restart();

@@ -41,9 +41,8 @@ class KeyRotationTest : public SyncUnitTest {
                           const std::vector<Bytes>& kept = {}) {
     TRY(std::vector<Bytes> all, read_slots(store));
     TRY(OpenedVolume opened, open_volume(head_, all, pass(passphrase)));
-    return rotate_key(store, head_, opened, kept, members, {"", {3}, "a"}, [&](const std::vector<Bytes>& objects) {
-      return unlock(head_, objects, pass(passphrase));
-    });
+    return rotate_key(store, head_, opened, kept, members, {"", {3}, "a"},
+                      [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass(passphrase)); });
   }
   Result<Rotation> rotate(std::string_view passphrase, const std::vector<Member>& members = {}) {
     return rotate(*store_, passphrase, members);

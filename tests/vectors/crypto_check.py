@@ -232,8 +232,9 @@ def open_slot(slot, kind, derived, its_version=1):
     assert len(plain) % 512 == 0
 
     volume, signing_public, has = plain[:16], plain[16:48], plain[48]
-    assert has == 1
-    signing_secret, count, at = plain[49:113], plain[113], 114
+    assert has == (0 if kind == 3 else 1)
+    at = 114 if has else 50
+    signing_secret, count = plain[49:at - 1], plain[at - 1]
     assert count < 128  # one byte of varint
     keys = {}
     for _ in range(count):
@@ -241,9 +242,15 @@ def open_slot(slot, kind, derived, its_version=1):
         at += 36
     signature, padding = plain[at:at + 64], plain[at + 64:]
     assert len(padding) < 512 and not any(padding)
-    assert ed25519_public(signing_secret[:32]) == signing_secret[32:] == signing_public
+    if has:
+        assert ed25519_public(signing_secret[:32]) == signing_secret[32:] == signing_public
     assert ed25519_verify(signing_public, b"coffer slot contents\0" + header + plain[:at], signature)
-    assert blake2b(b"coffer slot binding" + volume + signing_public, key=derived[32:]) == binding
+    if kind == 3:  # the key pair is the device's Ed25519 pair in its other form, so its seed is the slot's
+        y = int.from_bytes(ed25519_public(derived), "little") & (2**255 - 1)
+        assert ((1 + y) * pow(1 - y, P - 2, P) % P).to_bytes(32, "little") == public
+        assert not any(binding) and not any(salt)
+    else:
+        assert blake2b(b"coffer slot binding" + volume + signing_public, key=derived[32:]) == binding
     return volume, signing_secret, keys
 
 
@@ -337,6 +344,9 @@ def main():
     assert open_slot(slot, 2, derived, 2) == secrets
     assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
     slot = vectors["slot2.passphrase"]
+    assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
+    slot = vectors["slot2.device"]
+    assert open_slot(slot, 3, bytes([0x44]) * 32, 2) == (volume, b"", secrets[2])
     assert read_statement(slot, volume, ed25519_public(seed), secrets[2]) == note
     epochs = b"".join(struct.pack("<I", epoch) + key for epoch, key in secrets[2].items())
     assert vectors["kept_key"] == b"coffer-key-1:" + (volume + ed25519_public(seed) + b"\2" + epochs).hex().encode()
