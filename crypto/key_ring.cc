@@ -42,6 +42,11 @@ std::vector<const EpochKeys*> KeyRing::all() const {
   return out;
 }
 
+bool KeyRing::may_come(Epoch epoch) const {
+  const Epoch generation = epoch >> kRandomBits;
+  return generation > 0 && generation >= newest().epoch() >> kRandomBits;
+}
+
 size_t KeyRing::add(const std::map<Epoch, Secret>& keys) {
   MutexLock lock(mutex_);
   size_t fresh = 0;

@@ -29,6 +29,9 @@ class KeyRing {
   std::vector<const EpochKeys*> all() const;  // newest first
   size_t size() const { return size_.load(std::memory_order_acquire); }
 
+  // Whether an epoch that is not here may have begun beside, or after, the newest that is.
+  bool may_come(Epoch epoch) const;
+
   // Takes those that are not here yet; their number.
   size_t add(const std::map<Epoch, Secret>& keys);
 

@@ -346,8 +346,10 @@ Outcome<void> run_key_rotate(const Arguments& arguments) {
               format_count(done.people, "passphrase or recovery key", "passphrases and recovery keys").c_str(),
               format_count(done.devices, "device", "devices").c_str());
   if (done.left_out > 0)
-    std::printf("%s of an earlier coffer, and opens what was written before only: replace it (coffer key change).\n",
-                format_count(done.left_out, "key slot is", "key slots are").c_str());
+    std::printf(
+        "%s not: made by an earlier coffer, or by a rotation that was cut off. Repeat the command with what opens it,\n"
+        "or replace it (coffer key change).\n",
+        format_count(done.left_out, "key slot has it", "key slots have it").c_str());
   std::fputs(
       "Devices that are mounted seal with the new keys as soon as they see this, mostly within seconds; others when "
       "they\n"

@@ -41,6 +41,11 @@ class Renewal {
         ++done.left_out;
         continue;
       }
+      if (of_others(slot)) {
+        // Of a rotation that was cut off before all had its epoch: whoever opens it can finish that.
+        set_aside_.insert(slot.header.id);
+        continue;
+      }
       // Two that rotated have both sealed it anew, perhaps.
       const bool first = !old_.contains(slot.header.slot_public);
       old_[slot.header.slot_public].insert(slot.header.id);
@@ -57,6 +62,8 @@ class Renewal {
       TRY(Bytes made, make_device_slot(secrets, member.key, of_device));
       TRYV(add(std::move(made)));
     }
+    for (const CountingSlot& slot : counting)
+      done.left_out += set_aside_.contains(slot.header.id) && !old_.contains(slot.header.slot_public);
     done.people = people_.size();
     done.devices = devices_.size();
     return done;
@@ -82,7 +89,8 @@ class Renewal {
     std::set<PublicKey> by_others;
     for (const CountingSlot& slot : counting_slots(head_, shown_)) {
       auto known = old_.find(slot.header.slot_public);
-      if (!slot.stated || is_mine(slot.header.id) || (known != old_.end() && known->second.contains(slot.header.id)))
+      if (!slot.stated || is_mine(slot.header.id) || set_aside_.contains(slot.header.id) ||
+          (known != old_.end() && known->second.contains(slot.header.id)))
         continue;
       others = true;
       by_others.insert(slot.header.slot_public);
@@ -151,6 +159,7 @@ class Renewal {
   OpenedVolume& opened_;
   const std::vector<Bytes>& kept_;
   std::map<PublicKey, std::set<ObjectId>> old_;
+  std::set<ObjectId> set_aside_;
   PublicKey opened_key_;
   std::vector<Made> people_, devices_;
   std::vector<Bytes> shown_;

@@ -28,7 +28,8 @@ Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets
 struct Rotation {
   Epoch epoch = 0;
   size_t people = 0, devices = 0;  // slots
-  size_t left_out = 0;  // slots of version 1 that nobody vouches for: they open what came before, as they did
+  // Slots of version 1 that nobody vouches for, and those that only somebody else can renew: they open what they did.
+  size_t left_out = 0;
 };
 
 // Begins an epoch. `opened` has the signing key, and the new volume key when it ends, also when it fails; `kept` is what this

@@ -386,8 +386,12 @@ void News::took(const RecordName& name, Result<Bytes> object) {
   if (!opened) {
     if (opened.error().code() == Code::kUnavailable) return lost();
     if (opened.error().code() == Code::kDenied) {
-      tags[name.tag].epoch = Reader(*object).u32();
-      return key_watch_.want(*tags[name.tag].epoch);
+      const Epoch epoch = Reader(*object).u32();
+      key_watch_.want(epoch);
+      if (c_.replica.key_ring().may_come(epoch)) {
+        tags[name.tag].epoch = epoch;
+        return;
+      }
     }
     tags[name.tag].error = opened.error();
     return;
@@ -482,9 +486,9 @@ std::optional<uint64_t> News::horizon(const TailBatch& batch) const {
     auto known = log.known.find(number);
     if (known == log.known.end()) continue;
     // Nobody knows when keys come.
-    if (std::none_of(known->second.begin(), known->second.end(),
-                     [this](const auto& tag) { return usable(tag.second); }))
-      continue;
+    auto locked = [](const auto& tag) { return tag.second.epoch.has_value(); };
+    auto can_use = [this](const auto& tag) { return usable(tag.second); };
+    if (std::ranges::any_of(known->second, locked) && std::ranges::none_of(known->second, can_use)) continue;
     if (!out || stamp < *out) out = stamp;
   }
   return out;
@@ -661,9 +665,9 @@ void News::settle(const LogId& id, Log& log) {
       std::all_of(next->second.begin(), next->second.end(), [](const auto& c) { return c.second.error.has_value(); })) {
     refuse(id, log, applied + 1, *next->second.begin()->second.error);
   }
-  const bool locked =
-      next != log.known.end() && !log.held && !log.fetched.contains(applied + 1) &&
-      std::none_of(next->second.begin(), next->second.end(), [this](const auto& c) { return usable(c.second); });
+  const bool locked = next != log.known.end() && !log.held && !log.fetched.contains(applied + 1) &&
+                      std::ranges::any_of(next->second, [](const auto& c) { return c.second.epoch.has_value(); }) &&
+                      std::ranges::none_of(next->second, [this](const auto& c) { return usable(c.second); });
   if (locked)
     wait_for_keys(id, log, applied + 1);
   else

@@ -74,6 +74,10 @@ class Slot:
                 raise Fault("not a whole slot")
             self.sealed = self.sealed[:-STATEMENT]
 
+    def verify(self, volume: bytes, signing_key: bytes) -> None:
+        if self.stated:
+            verify_signature(signing_key, b"coffer slot\0" + volume + self.data[:-64], self.data[-64:], "the slot")
+
     def seeds(self, secret: bytes) -> bytes:
         if self.kind == PASSPHRASE:
             return nacl.pwhash.argon2id.kdf(64, secret, self.salt, opslimit=self.passes, memlimit=1024 * self.memory)
@@ -81,8 +85,6 @@ class Slot:
 
     def open(self, secret: bytes, volume: bytes, signing_key: bytes) -> Keys | None:
         """None if it is the slot of another secret."""
-        if self.stated:
-            verify_signature(signing_key, b"coffer slot\0" + volume + self.data[:-64], self.data[-64:], "the slot")
         seeds = self.seeds(secret)
         public_key, private_key = nacl.bindings.crypto_box_seed_keypair(seeds[:32])
         if public_key != self.public_key:
@@ -110,6 +112,18 @@ class Slot:
         return Keys(volume, signing_key, epochs)
 
 
+def verify_removal(key: str, data: bytes, volume: bytes, signing_key: bytes) -> None:
+    r = Reader(data)
+    if r.raw(8) != b"coffgone":
+        raise Fault(f"{key}: not a removal")
+    r.version(r.u16(), 1, "a removal")
+    slot = r.raw(16)
+    if f"slot/{slot.hex()}{REMOVED}" != key:
+        raise Fault(f"{key}: removes another slot")
+    verify_signature(signing_key, b"coffer slot removal\0" + volume + slot, r.raw(64), key)
+    r.end()
+
+
 def open_volume(store: Store, kind: int, secret: bytes) -> Keys:
     try:
         r = Reader(store.get("coffer"))
@@ -121,6 +135,9 @@ def open_volume(store: Store, kind: int, secret: bytes) -> Keys:
     except Fault as fault:
         raise Fault(f"coffer: {fault}") from None
     slots = store.keys("slot")
+    for key in slots:
+        if key.endswith(REMOVED):
+            verify_removal(key, store.get(key), volume, signing_key)
     found: Keys | None = None
     for key in slots:
         if not in_hex(key.removeprefix("slot/"), 32) or key + REMOVED in slots:
@@ -129,6 +146,7 @@ def open_volume(store: Store, kind: int, secret: bytes) -> Keys:
             slot = Slot(store.get(key))
             if slot.id.hex() != key.removeprefix("slot/"):
                 raise Fault("has the id of another slot")
+            slot.verify(volume, signing_key)
             keys = slot.open(secret, volume, signing_key) if slot.kind == kind else None
         except Fault as fault:
             raise Fault(f"{key}: {fault}") from None
