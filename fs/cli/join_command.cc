@@ -8,11 +8,11 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/key_keeper.h"
 #include "fs/cli/open_drive.h"
-#include "fs/cli/stoppable_store.h"
 #include "fs/cli/target.h"
 #include "fs/cli/unlock.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/pairing.h"
+#include "remote/stoppable_store.h"
 #include "remote/url.h"
 
 namespace coffer::cli {

@@ -1,6 +1,8 @@
 #include "fs/cli/letting_in.h"
 
 #include "base/log.h"
+#include "crypto/kept_key.h"
+#include "fs/sync/key_slots.h"
 #include "fs/sync/pairing.h"
 
 namespace coffer::cli {
@@ -9,7 +11,11 @@ Outcome<DeviceId> let_in(OpenDrive& drive, const std::string& text) {
   auto code = PairingCode::parse(text);
   if (!code) return give_up(Exit::kUsage, code.error().what());
   const UnlockedVolume& volume = *drive.volume;
-  auto device = coffer::let_in(*drive.store, *code, volume.secrets, volume.identity, drive.synchronizer->heads());
+  // With the epochs that have begun since the mount, as far as this device has them.
+  TRY(VolumeSecrets secrets, decode_kept_key(encode_kept_key(volume.secrets).view()));
+  if (auto known = volume.directory.kept(); known && *known)
+    take_device_slots((*known)->head, (*known)->slots, volume.identity.key, secrets.epoch_keys);
+  auto device = coffer::let_in(*drive.store, *code, secrets, volume.identity, drive.synchronizer->heads());
   if (auto swept = sweep_pairing(*drive.store, Clock::system().wall()); !swept)
     log_line(LogLevel::kWarning, "old requests to be let in are not swept: " + swept.error().what());
   if (device) return *device;

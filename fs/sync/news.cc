@@ -627,7 +627,8 @@ void News::wait_for_keys(const LogId& id, Log& log, uint64_t number) {
       describe(id, number) + " is sealed under an epoch of the volume's keys that this device does not have",
       "It gets the keys by a key slot of its own, made when the epoch began; one that the store shows late, or "
       "withholds, or that was not made, since this device had published nothing by then. Unmount, and mount "
-      "again with the passphrase. (If the object is damaged, ask whoever runs the store.)");
+      "again with the passphrase, or let this device in anew (coffer device join). (If the object is damaged, ask "
+      "whoever runs the store.)");
   log.told = true;
 }
 

@@ -80,11 +80,22 @@ echo two >"$work/b/other"
 [ "$(cat "$work/a/other")" = two ] || fail "laptop does not see what tower wrote"
 "$coffer" device list "$work/a" | grep -q ' tower .*let in by laptop' || fail "tower is not in the list"
 
-# It lets others in, in its turn; and a member does that without a mount.
+# It lets others in, in its turn, also with keys that are newer than its mount; and a member does that without a mount.
+expect 0 "$coffer" key rotate "$store" --passphrase-file "$typed"
+for state in "$work/state-tower" "$work/state/coffer"; do
+  for _ in $(seq 100); do
+    ! grep -q 'a new epoch' "$state"/*/log || break
+    sleep 0.1
+  done
+  grep -q 'a new epoch' "$state"/*/log || fail "the new epoch is not taken up: $state"
+done
+echo new >"$work/a/under-new-keys"
+"$coffer" sync --quiet "$work/a"
 start_join phone
 expect 0 "$coffer" device add "$work/b" --code-file "$work/code"
 end_join 0
 mount_untyped phone "$work/c"
+[ "$(cat "$work/c/under-new-keys")" = new ] || fail "phone lacks the new keys"
 echo three >"$work/c/third"
 "$coffer" unmount "$work/c"
 "$coffer" unmount "$work/a"
