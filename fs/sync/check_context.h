@@ -13,6 +13,7 @@
 #include "fs/replica/replica.h"
 #include "fs/sync/checkpoint.h"
 #include "fs/sync/damage.h"
+#include "fs/sync/revocation.h"
 #include "fs/sync/volume.h"
 #include "remote/object_store.h"
 
@@ -54,6 +55,7 @@ class CheckContext {
   const VolumeId volume;
   const PublicKey volume_signing;
   const KeyRing key_ring;
+  Revocations revocations;                  // filled before logs are looked at
   std::map<std::string, uint64_t> objects;  // key, size
 
   std::vector<Damage> take_damages();

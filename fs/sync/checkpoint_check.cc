@@ -32,7 +32,7 @@ Result<void> CheckpointCheck::run() {
   std::vector<std::pair<CheckpointName, Checkpoint>> roots;
   for (const CheckpointName& name : names_) {
     TRY(std::optional<Checkpoint> root, open_root(name));
-    if (!root) continue;
+    if (!root || c_.revocations.revoked(root->certificate)) continue;
     needed_.insert(pack_key(name.root));
     for (const SegmentInfo& s : root->segments) {
       needed_.insert(pack_key(s.id));

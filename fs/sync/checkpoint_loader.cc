@@ -63,7 +63,8 @@ Result<void> CheckpointLoader::load(const std::stop_token& stop) {
   TRYV(c_.replica.load(ready_->state, ready_->stamp, ready_->places, ready_->bookkeeping, stop));
   ready_.reset();
   TRY(auto rows, c_.replica.rows_with_prefix(LogTails::kTailPrefix));
-  return c_.tails.load(rows);
+  TRYV(c_.tails.load(rows));
+  return c_.load_revocations();
 }
 
 Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const std::stop_token& stop) {
@@ -78,10 +79,13 @@ Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const st
       auto root = open_checkpoint(*object, c_.volume, name.root, keys, c_.volume_signing);
       if (!root && root.error().code() == Code::kUnavailable) return fail(Code::kCorrupt, root.error().what());
       if (!root) return std::unexpected(root.error());
+      if (c_.revocations.revoked(root->certificate))
+        return std::unique_ptr<Ready>();  // nothing wrong, and nothing to use
       TRY(std::unique_ptr<Ready> ready, fetch(*root, stop));
       ready->bookkeeping.push_back({checkpoint_row_key(), encode_checkpoint_row(name.root, *object)});
       return ready;
     }();
+    if (attempt && !*attempt) continue;
     if (attempt) return attempt;
     if (!blames_checkpoint(attempt.error().code())) return attempt;
     c_.problems.set("checkpoint " + name.root.str(),
@@ -120,6 +124,7 @@ Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& 
   auto ready = std::make_unique<LoadedCheckpoint>();
   ready->stamp = checkpoint.stamp;
   std::vector<Row> tails, marks;
+  std::optional<Bytes> revocations;
   std::set<ObjectId> placed;
   std::string before;
   for (size_t i = 0; i < plain.size(); ++i) {
@@ -130,6 +135,9 @@ Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& 
         tails.push_back({std::string(key), to_bytes(value)});
       } else if (key.starts_with(LogTails::kMarkPrefix)) {
         marks.push_back({std::string(key), to_bytes(value)});
+      } else if (key == Revocations::row_key().bytes) {
+        TRYV(Revocations::decode(value));
+        revocations = to_bytes(value);
       } else if (key.starts_with('P')) {
         TRY(auto place, decode_place(key, value));
         placed.insert(place.first);
@@ -151,6 +159,7 @@ Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& 
   if (!root) return fail(Code::kCorrupt, "the checkpoint has no root directory");
   TRY(std::vector<std::string> faults, ready->state.find_faults());
   if (!faults.empty()) return fail(Code::kCorrupt, "the checkpoint is no sound state: " + faults.front());
+  if (revocations) ready->bookkeeping.push_back({Revocations::row_key(), std::move(*revocations)});
   for (std::vector<Row>* rows : {&tails, &marks})
     for (Row& row : *rows) ready->bookkeeping.push_back({clear_key(std::move(row.key)), std::move(row.value)});
   return ready;

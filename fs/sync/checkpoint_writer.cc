@@ -54,7 +54,7 @@ void CheckpointWriter::run(std::stop_token stop) {
 
 Result<Nanos> CheckpointWriter::step(const std::stop_token& stop) {
   const Nanos later = c_.options.checkpoint_look, soon = later / 10;
-  if (!c_.own.newest()) return later;  // who only reads does not write
+  if (!c_.own.newest() || c_.revoked) return later;  // who only reads does not write
   if (!row_read_) {
     TRY(auto row, c_.replica.get_row(checkpoint_row_key()));
     row_read_ = true;
@@ -85,10 +85,13 @@ bool CheckpointWriter::due() {
 Result<std::optional<CheckpointWriter::Moment>> CheckpointWriter::take_moment() {
   Turn::Hold hold = c_.turn.take();
   if (c_.outstanding_stamp != 0 || news_.incomplete()) return std::optional<Moment>();
+  // With what is void a state is nobody's.
+  if (c_.in_state.encode() != c_.revocations.encode()) return std::optional<Moment>();
   Moment out;
   TRY(out.state, c_.replica.snapshot());
   if (!out.state) return std::optional<Moment>();
   out.tails = c_.tails.all();
+  if (!c_.in_state.empty()) out.revocations = c_.in_state.encode();
   out.record_bytes = c_.record_bytes;
   return std::optional(std::move(out));
 }
@@ -103,7 +106,8 @@ Result<std::vector<CheckpointName>> CheckpointWriter::look_for_newer(const std::
     if (!object) continue;
     auto keys = [this](Epoch e) { return c_.keys_of(e); };
     auto opened = open_checkpoint(*object, c_.volume, hints[i].root, keys, c_.volume_signing);
-    if (!opened || (known_ && opened->stamp <= known_->checkpoint.stamp)) continue;
+    if (!opened || c_.revocations.revoked(opened->certificate) || (known_ && opened->stamp <= known_->checkpoint.stamp))
+      continue;
     TRYV(know({hints[i].root, std::move(*opened)}, *object));
     break;
   }
@@ -177,6 +181,7 @@ Result<void> CheckpointWriter::write(Moment moment, const std::vector<Checkpoint
     if (number != numbers.end() && place->second <= number->second) TRYV(put(row.key, row.value));
   }
   for (const LogTail& tail : moment.tails) TRYV(put(LogTails::tail_key(tail.log).bytes, encode(tail)));
+  if (!moment.revocations.empty()) TRYV(put(Revocations::row_key().bytes, moment.revocations));
   TRYV(moment.state->visit(RowKind::kXattrs, put, stop));
   moment.state.reset();
   if (auto last = cutter.finish()) TRYV(add(std::move(*last), out.segments, stop));

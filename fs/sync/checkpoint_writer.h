@@ -37,6 +37,7 @@ class CheckpointWriter {
   struct Moment {
     std::unique_ptr<StateSnapshot> state;
     std::vector<LogTail> tails;
+    Bytes revocations;          // row "Sv"; empty: none
     uint64_t record_bytes = 0;  // c_.record_bytes then
   };
 

@@ -172,6 +172,7 @@ Result<Collector::Looked> Collector::look(const CollectOptions& options, const s
 }
 
 Result<Collection> Collector::run(const CollectOptions& options, const std::stop_token& stop, const Report& report) {
+  if (c_.revoked) return fail(Code::kNotPermitted, "this device has been revoked");
   if (running_.exchange(true)) return fail(Code::kBusy, "objects are being collected already");
   struct Ended {
     std::atomic<bool>& running;

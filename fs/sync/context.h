@@ -9,6 +9,7 @@
 #include "fs/sync/log_tails.h"
 #include "fs/sync/own_log.h"
 #include "fs/sync/problems.h"
+#include "fs/sync/revocation.h"
 #include "fs/sync/store_watch.h"
 #include "fs/sync/synchronizer.h"
 #include "fs/sync/turn.h"
@@ -34,6 +35,37 @@ struct SyncContext {
   // Who wrote nothing since then is not waited for.
   WallTime silent() const { return {clock.wall().ns - options.silent_after.count()}; }
 
+  // Of the state: before threads start, and under the turn.
+  Result<void> load_revocations() {
+    TRY(auto row, replica.get_row(Revocations::row_key()));
+    if (!row) return {};
+    TRY(in_state, Revocations::decode(*row));
+    if (revocations.empty()) revocations = in_state;
+    mark_revoked();
+    look_for_self();
+    return {};
+  }
+  // Says so when this device is among the revoked.
+  void look_for_self() {
+    if (!revocations.revoked(identity.certificate) || revoked.exchange(true)) return;
+    problems.set(
+        "revoked", "this device has been revoked: it is a member of the volume no more, and nothing of it goes up",
+        "What is here can still be read, and copied elsewhere. If it was a mistake, let this machine join anew, "
+        "with another --state-dir.");
+  }
+  // Nobody waits for logs of revoked devices; after tails or revocations have changed.
+  void mark_revoked() {
+    if (revocations.empty()) return;
+    std::set<LogId> logs;
+    for (const LogTail& tail : tails.all())
+      if (revocations.revoked(tail)) logs.insert(tail.log);
+    tails.set_revoked(logs);
+  }
+  // Whether a record of others counts for nothing but its place. What a revoked device has made itself, it keeps.
+  bool is_void(const LogTail& log, uint64_t number, const Hash& hash) const {
+    return log.device != identity.device && revocations.is_void(log, number, hash);
+  }
+
   // --- constant after construction, or thread-safe
   Replica& replica;
   const DeviceIdentity& identity;
@@ -43,9 +75,13 @@ struct SyncContext {
   const Clock& clock;
   Problems problems;
   StoreWatch store;
-  LogTails tails;  // changes only under the turn
+  LogTails tails;                    // changes only under the turn
+  Revocations revocations;           // all that are known; only the news thread adds
+  std::atomic<bool> revoked{false};  // this device: it publishes nothing any more
   OwnLog own;
   Turn turn;
+
+  Revocations in_state;  // those that the replica's state was made with: row "Sv"; under the turn
 
   // --- what the parts tell each other
   std::atomic<int64_t> unacknowledged_since{0};  // monotonic ns; when records of others came after our newest; 0: none

@@ -22,7 +22,7 @@ class Renewal {
       : store_(store), head_(head), opened_(opened), kept_(kept) {}
 
   // Makes the new slots of everybody in memory.
-  Result<Rotation> make(const std::vector<Member>& members, const SlotNote& note, const Reopen& reopen) {
+  Result<Rotation> make(const std::vector<Member>& members, const SlotNote& note, const Reopen& reopen, bool again) {
     TRY(std::vector<Bytes> shown, read_slots(store_));
     const std::vector<Bytes> known = join_slots(head_, shown, kept_);
     const std::vector<CountingSlot> counting = counting_slots(head_, known);
@@ -33,6 +33,17 @@ class Renewal {
     if (std::ranges::any_of(counting, of_others)) {
       TRY(VolumeSecrets all, reopen(known));
       secrets.epoch_keys.merge(all.epoch_keys);
+    }
+    Revocations revocations;
+    revocations.add_all(known, head_.volume, head_.signing_public);
+    std::set<PublicKey> revoked;
+    for (const Member& member : members)
+      if (auto key = device_slot_key(member.key); key && revocations.revoked(member.device, member.vouchers))
+        revoked.insert(*key);
+    // The epoch of somebody who did not know of a revocation yet may have gone to the revoked device.
+    if (again && !revocations.empty()) {
+      TRY(Epoch epoch, next_epoch(secrets.epoch_keys));
+      secrets.epoch_keys.emplace(epoch, Secret::random(kAeadKeySize));
     }
     Rotation done;
     done.epoch = secrets.epoch_keys.rbegin()->first;
@@ -50,13 +61,13 @@ class Renewal {
       const bool first = !old_.contains(slot.header.slot_public);
       old_[slot.header.slot_public].insert(slot.header.id);
       if (slot.header.id == opened_.slot) opened_key_ = slot.header.slot_public;
-      if (!first) continue;
+      if (!first || revoked.contains(slot.header.slot_public)) continue;
       TRY(Bytes again, rewrap_slot(secrets, slot.object));
       TRYV(add(std::move(again)));
     }
     for (const Member& member : members) {
       auto key = device_slot_key(member.key);
-      if (!key || old_.contains(*key)) continue;
+      if (!key || old_.contains(*key) || revoked.contains(*key)) continue;
       SlotNote of_device = note;
       of_device.label = valid_slot_label(member.name) ? member.name : "";
       TRY(Bytes made, make_device_slot(secrets, member.key, of_device));
@@ -182,7 +193,9 @@ Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets
     const RecordOpening& opening = *opened->record.opening;
     const DeviceCertificate& certificate = opening.certificate;
     if (!certificate.valid(secrets.signing_public, secrets.volume) || !opened->signed_by(certificate.key)) continue;
-    members[certificate.device] = {certificate.device, certificate.key, opening.device_name};
+    Member& member = members[certificate.device];
+    member = {certificate.device, certificate.key, opening.device_name, {}};
+    for (const DeviceCertificate& voucher : certificate.vouchers) member.vouchers.push_back(voucher.device);
   }
   std::vector<Member> out;
   for (auto& [id, member] : members) out.push_back(std::move(member));
@@ -195,7 +208,7 @@ Result<Rotation> renew_slots(ObjectStore& store, const VolumeHead& head, OpenedV
   if (!opened.secrets.signing_secret) return fail(Code::kInvalid, "sealing key slots needs the volume's signing key");
   for (int round = 0; round < kRounds; ++round) {
     Renewal renewal(store, head, opened, kept);
-    TRY(Rotation done, renewal.make(members, note, reopen));
+    TRY(Rotation done, renewal.make(members, note, reopen, round > 0));
     TRYV(renewal.put());
     TRY(bool others, renewal.look_again());
     if (others) {
@@ -220,6 +233,57 @@ Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVo
   TRY(Epoch epoch, next_epoch(opened.secrets.epoch_keys));
   opened.secrets.epoch_keys.emplace(epoch, Secret::random(kAeadKeySize));
   return renew_slots(store, head, opened, kept, members, note, reopen);
+}
+
+Result<std::vector<LogHead>> accepted_heads(ObjectStore& store, const VolumeSecrets& secrets, const Member& member) {
+  TRY(std::vector<ObjectInfo> found, store.list(kLogPrefix));
+  const KeyRing keys(secrets.epoch_keys);
+  std::map<LogId, std::map<uint64_t, std::vector<RecordName>>> logs;
+  for (const ObjectInfo& info : found)
+    if (auto name = parse_record_key(info.key)) logs[name->log][name->number].push_back(*name);
+  auto open = [&](const std::vector<RecordName>& copies) -> Result<std::optional<OpenedRecord>> {
+    for (const RecordName& name : copies) {
+      auto object = store.get(name.key(), kRecordMax);
+      if (!object && object.error().code() != Code::kNotFound) return fail(object.error());
+      if (!object) continue;
+      auto opened =
+          open_record(*object, secrets.volume, name.log, name.number, [&keys](Epoch e) { return keys.find(e); });
+      if (opened && opened->signed_by(member.key)) return std::optional(std::move(*opened));
+    }
+    return std::optional<OpenedRecord>();
+  };
+  std::vector<LogHead> heads;
+  for (const auto& [log, numbers] : logs) {
+    auto first = numbers.find(1);
+    if (first == numbers.end()) continue;
+    TRY(auto opening, open(first->second));
+    if (!opening || opening->record.opening->certificate.device != member.device) continue;
+    uint64_t last = 1;
+    while (numbers.contains(last + 1)) ++last;
+    for (; last > 0; --last) {
+      TRY(auto newest, open(numbers.at(last)));
+      if (!newest) continue;
+      heads.push_back({log, last, newest->hash});
+      break;
+    }
+  }
+  return heads;
+}
+
+Result<void> put_revocation(ObjectStore& store, const VolumeHead& head, const VolumeSecrets& secrets,
+                            const std::vector<Bytes>& kept, const Revocation& revocation) {
+  if (!secrets.signing_secret) return fail(Code::kInvalid, "revoking a device needs the volume's signing key");
+  TRY(std::vector<Bytes> shown, read_slots(store));
+  Revocations known;
+  known.add_all(join_slots(head, shown, kept), head.volume, head.signing_public);
+  // What it has written since does not come to count by revoking it again.
+  if (known.revoked(revocation.device, {})) return {};
+  TRY(Bytes object, make_revocation(revocation, head.volume, *secrets.signing_secret));
+  TRY(Revocation made, verify_revocation(object, head.volume, head.signing_public));
+  TRYV(store.put(revocation_key(made.id), object));
+  TRY(Bytes back, store.get(revocation_key(made.id), kMaxRevocationSize));
+  if (back != object) return fail(Code::kCorrupt, "the store gives back another revocation than was put");
+  return failpoint("device_revoked");
 }
 
 }  // namespace coffer

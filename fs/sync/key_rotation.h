@@ -20,9 +20,10 @@ struct Member {
   DeviceId device;
   PublicKey key;
   std::string name;
+  std::vector<DeviceId> vouchers = {};  // whose word made it a member (LogTail)
 };
 
-// Those that the first records of the logs in the store tell of; `secrets` open them.
+// Those that the first records of the logs in the store tell of, the revoked among them; `secrets` open them.
 Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets& secrets);
 
 struct Rotation {
@@ -32,7 +33,7 @@ struct Rotation {
   size_t left_out = 0;
 };
 
-// Begins an epoch. `opened` has the signing key, and the new volume key when it ends, also when it fails; `kept` is what this
+// Begins an epoch. Those of `members` that are revoked by what the store and `kept` have get no slot, and lose theirs. `opened` has the signing key, and the new volume key when it ends, also when it fails; `kept` is what this
 // device remembers, `members` get a slot of their own, and other devices' slots are renewed. `reopen` opens the volume from
 // objects with what it was opened with. kTooLarge: there are too many epochs; kBusy: others change slots all the time.
 Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened,
@@ -43,5 +44,13 @@ Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVo
 Result<Rotation> renew_slots(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened,
                              const std::vector<Bytes>& kept, const std::vector<Member>& members, const SlotNote& note,
                              const std::function<Result<VolumeSecrets>(const std::vector<Bytes>& objects)>& reopen);
+
+// What counts of a member's logs when it is revoked now: of each the last record that is in the store, with all before it, and
+// bears the member's signature.
+Result<std::vector<LogHead>> accepted_heads(ObjectStore& store, const VolumeSecrets& secrets, const Member& member);
+
+// Puts a revocation, and reads it back. The new epoch is for rotate_key(). Does nothing when the device is revoked already.
+Result<void> put_revocation(ObjectStore& store, const VolumeHead& head, const VolumeSecrets& secrets,
+                            const std::vector<Bytes>& kept, const Revocation& revocation);
 
 }  // namespace coffer

@@ -13,6 +13,7 @@ namespace {
 // What is planted there by somebody else costs a GET each, not more than so many.
 constexpr size_t kMaxSlots = 256;
 constexpr size_t kMaxRemovals = 512;
+constexpr size_t kMaxRevocations = 64;
 constexpr int kListAttempts = 4;
 
 std::set<ObjectId> removed_slots(const VolumeHead& head, const std::vector<Bytes>& objects) {
@@ -59,7 +60,7 @@ Result<OpenedVolume> open_with(const VolumeHead& head, const std::vector<Bytes>&
   if (any) return fail(Code::kDenied, denied);
   // What does not count may have been the slot that is looked for.
   for (const Bytes& object : objects) {
-    if (is_slot_removal(object)) continue;
+    if (is_slot_removal(object) || is_revocation(object)) continue;
     auto header = verify_slot(object, head.volume, head.signing_public);
     if (!header && header.error().code() != Code::kUnsupported) return fail(header.error());
   }
@@ -76,13 +77,16 @@ bool leaves_a_way_in(const VolumeHead& head, const std::vector<Bytes>& from_stor
 
 Result<std::vector<Bytes>> read_listed_slots(ObjectStore& store, bool& vanished) {
   TRY(std::vector<ObjectInfo> found, store.list(kSlotPrefix));
-  std::set<ObjectId> slots, removals;
+  std::set<ObjectId> slots, removals, revocations;
   for (const ObjectInfo& info : found)
-    if (auto name = parse_slot_key(info.key)) (name->removal ? removals : slots).insert(name->slot);
+    if (auto name = parse_slot_key(info.key))
+      (name->removal ? removals : name->revocation ? revocations : slots).insert(name->slot);
 
   std::vector<std::string> wanted;
   for (const ObjectId& id : slots)
     if (wanted.size() < kMaxSlots) wanted.push_back(slot_key(id));
+  for (const ObjectId& id : revocations)
+    if (wanted.size() < slots.size() + kMaxRevocations) wanted.push_back(revocation_key(id));
   // First those that matter now; the others are to be remembered.
   size_t most = wanted.size() + kMaxRemovals;
   for (bool there : {true, false})
@@ -91,8 +95,8 @@ Result<std::vector<Bytes>> read_listed_slots(ObjectStore& store, bool& vanished)
 
   std::vector<Bytes> objects;
   for (const std::string& key : wanted) {
-    bool removal = parse_slot_key(key)->removal;
-    auto object = store.get(key, removal ? kMaxRemovalSize : kMaxSlotSize);
+    const SlotName name = *parse_slot_key(key);
+    auto object = store.get(key, name.removal ? kMaxRemovalSize : name.revocation ? kMaxRevocationSize : kMaxSlotSize);
     if (object) {
       objects.push_back(std::move(*object));
     } else if (object.error().code() == Code::kNotFound) {
@@ -113,6 +117,10 @@ std::optional<std::string> slot_object_key(const VolumeHead& head, const Bytes& 
     auto slot = verify_slot_removal(object, head.volume, head.signing_public);
     return slot ? std::optional(slot_removal_key(*slot)) : std::nullopt;
   }
+  if (is_revocation(object)) {
+    auto revocation = verify_revocation(object, head.volume, head.signing_public);
+    return revocation ? std::optional(revocation_key(revocation->id)) : std::nullopt;
+  }
   auto header = parse_slot_header(object);
   return header ? std::optional(slot_key(header->id)) : std::nullopt;
 }
@@ -123,7 +131,8 @@ Result<std::vector<Bytes>> read_slots(ObjectStore& store) {
     TRY(std::vector<Bytes> objects, read_listed_slots(store, vanished));
     // While somebody rotates, what is listed goes, and what replaces it was put after the list.
     if (vanished && attempt < kListAttempts) continue;
-    bool any_slot = std::ranges::any_of(objects, [](const Bytes& object) { return !is_slot_removal(object); });
+    bool any_slot = std::ranges::any_of(
+        objects, [](const Bytes& object) { return !is_slot_removal(object) && !is_revocation(object); });
     if (!any_slot) return fail(Code::kNotFound, store.describe() + " has no key slots: the volume cannot be opened");
     return objects;
   }
@@ -133,7 +142,7 @@ std::vector<CountingSlot> counting_slots(const VolumeHead& head, const std::vect
   std::vector<CountingSlot> all;
   std::set<ObjectId> seen;
   for (const Bytes& object : objects) {
-    if (is_slot_removal(object)) continue;
+    if (is_slot_removal(object) || is_revocation(object)) continue;
     auto header = verify_slot(object, head.volume, head.signing_public);
     bool stated = header.has_value();
     if (!header && header.error().code() == Code::kUnsupported) header = parse_slot_header(object);
@@ -151,11 +160,14 @@ std::vector<Bytes> join_slots(const VolumeHead& head, const std::vector<Bytes>& 
                               const std::vector<Bytes>& kept) {
   std::vector<Bytes> all = from_store;
   for (const Bytes& object : kept)
-    if (is_slot_removal(object) || verify_slot(object, head.volume, head.signing_public)) all.push_back(object);
+    if (is_slot_removal(object) || is_revocation(object) || verify_slot(object, head.volume, head.signing_public))
+      all.push_back(object);
   std::vector<Bytes> joined;
   for (const Bytes& object : all) {
     bool known = std::ranges::find(joined, object) != joined.end();
-    if (!known && verify_slot_removal(object, head.volume, head.signing_public)) joined.push_back(object);
+    if (!known && (verify_slot_removal(object, head.volume, head.signing_public) ||
+                   verify_revocation(object, head.volume, head.signing_public)))
+      joined.push_back(object);
   }
   for (CountingSlot& slot : counting_slots(head, all)) joined.push_back(std::move(slot.object));
   return joined;

@@ -5,7 +5,8 @@
 // key open. So the store can plant nothing; it can hide, and show again what was removed, and neither from a device that
 // has seen better: devices keep the slots and removals that they have seen (join_slots), and put back what vanished.
 //
-// "Objects" below are slots and removals, mixed, as the store or this device's copies have them.
+// "Objects" below are slots, removals, and revocations of devices (revocation.h), mixed, as the store or this device's copies
+// have them.
 #pragma once
 
 #include <functional>
@@ -14,6 +15,7 @@
 
 #include "crypto/keys.h"
 #include "crypto/slot.h"
+#include "fs/sync/revocation.h"
 #include "fs/sync/volume.h"
 #include "remote/object_store.h"
 
@@ -38,7 +40,7 @@ struct CountingSlot {
 // person can open, they do not count: remove_slot() was cut off before it looked again.
 std::vector<CountingSlot> counting_slots(const VolumeHead& head, const std::vector<Bytes>& objects);
 
-// What to remember: all removals, and the slots that count by both. What only `kept` has must bear a member's statement.
+// What to remember: all removals and revocations, and the slots that count by both. What only `kept` has must bear a member's statement.
 std::vector<Bytes> join_slots(const VolumeHead& head, const std::vector<Bytes>& from_store,
                               const std::vector<Bytes>& kept);
 // Puts those of `joined` that `from_store` lacks into the store. Returns their number.

@@ -36,6 +36,14 @@ bool KeyWatch::look(const std::stop_token& stop) {
   return grew;
 }
 
+Result<void> KeyWatch::look_first(const std::stop_token& stop) {
+  if (c_.options.slot_copies == nullptr || looked_at_) return {};
+  StoppableStore store(c_.store, stop);
+  TRYV(look_now(store));
+  looked_at_ = c_.clock.monotonic();
+  return {};
+}
+
 Result<bool> KeyWatch::look_now(ObjectStore& store) {
   SlotCopies& copies = *c_.options.slot_copies;
   TRY(VolumeHead head, read_volume_head(store));
@@ -48,6 +56,8 @@ Result<bool> KeyWatch::look_now(ObjectStore& store) {
   if (!listed && listed.error().code() != Code::kNotFound) return fail(listed.error());
   const std::vector<Bytes> shown = listed ? std::move(*listed) : std::vector<Bytes>();  // none: all have vanished
   const std::vector<Bytes> known = join_slots(head, shown, copies.kept());
+  c_.revocations.add_all(known, c_.volume, c_.volume_signing);
+  c_.look_for_self();
   std::map<Epoch, Secret> epochs;
   take_device_slots(head, known, c_.identity.key, epochs);
   const size_t fresh = c_.replica.key_ring().add(epochs);

@@ -22,6 +22,9 @@ class KeyWatch {
   // Lists slot/ when it is due: after start, every hour, and when it is wanted. True: there are new keys. Failures are tried
   // again.
   bool look(const std::stop_token& stop);
+  // For a device without anything, which has to know who was revoked before it takes over what others have made: looks once,
+  // and says when that fails.
+  Result<void> look_first(const std::stop_token& stop);
 
  private:
   Result<bool> look_now(ObjectStore& store);

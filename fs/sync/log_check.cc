@@ -34,6 +34,13 @@ Result<void> LogCheck::run(std::unique_ptr<LoadedCheckpoint> base) {
     base.reset();
     TRY(auto rows, scratch_.rows_with_prefix(LogTails::kTailPrefix));
     TRYV(tails_.load(rows));
+    // It may have been made before a device was revoked.
+    TRY(auto row, scratch_.get_row(Revocations::row_key()));
+    Revocations in_base;
+    if (row) {
+      TRY(in_base, Revocations::decode(*row));
+    }
+    late_ = !c_.revocations.same_for(in_base, tails_.all());
   }
   for (auto& [id, log] : logs_)
     if (auto tail = tails_.find(id)) TRYV(check_below(id, log, *tail));
@@ -135,6 +142,7 @@ Result<void> LogCheck::apply(Log& log) {
   TailBatch batch(tails_);
   TRYV(batch.add(next.opened));
   auto author = batch.find(next.opened.log);
+  if (c_.revocations.is_void(*author, next.opened.number, next.opened.hash)) strip(next.opened.record);
   const OrderedRecord record = ordered(next.opened, next.opened.record.changes, author);
   auto places = places_of(next.opened, key);
   if (!record.changes.empty()) {
@@ -198,6 +206,8 @@ Result<std::optional<OrderedRecord>> LogCheck::read_again(const RecordPlace& pla
     auto opened = object ? open_record(*object, c_.volume, place.log, place.number, c_.keys())
                          : Result<OpenedRecord>(fail(Code::kNotFound, ""));
     if (!opened || opened->hash != place.hash) continue;
+    const auto tail = tails_.find(place.log);
+    if (tail && c_.revocations.is_void(*tail, place.number, place.hash)) strip(opened->record);
     return std::optional(ordered(*opened, std::move(opened->record.changes), tails_.find(place.log)));
   }
   return fail(Code::kNotFound, describe(place.log, place.number) + " is not whole");

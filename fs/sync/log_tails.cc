@@ -208,6 +208,18 @@ Result<std::optional<RecordMark>> LogTails::mark(const LogId& log, uint64_t numb
   return std::optional(mark);
 }
 
+void LogTail::set_author(const DeviceCertificate& certificate) {
+  device = certificate.device;
+  key = certificate.key;
+  vouchers.clear();
+  for (const DeviceCertificate& voucher : certificate.vouchers) vouchers.push_back(voucher.device);
+}
+
+void LogTails::set_revoked(const std::set<LogId>& logs) {
+  MutexLock lock(mutex_);
+  for (auto& [log, tail] : tails_) tail.revoked = logs.contains(log);
+}
+
 std::vector<LogTail> LogTails::all() const {
   MutexLock lock(mutex_);
   std::vector<LogTail> out;
@@ -306,11 +318,8 @@ Result<void> TailBatch::add(const OpenedRecord& opened) {
   if (record.opening) {
     tail.first_stamp = record.stamp;
     tail.opened = record.when;
-    tail.device = record.opening->certificate.device;
-    tail.key = record.opening->certificate.key;
+    tail.set_author(record.opening->certificate);
     tail.name = record.opening->device_name;
-    for (const DeviceCertificate& voucher : record.opening->certificate.vouchers)
-      tail.vouchers.push_back(voucher.device);
     if (const auto& before = record.opening->predecessor) {
       TRYV(see(*before));
       if (auto ended = find(before->log)) {

@@ -44,11 +44,15 @@ struct LogTail {
   // before for that one, and so on; nobody when the volume's signing key did. Whoever revokes one of them has to void
   // what it has vouched for since.
   std::vector<DeviceId> vouchers;
+  bool revoked = false;  // nothing that counts comes from its author any more; not in the row
 
+  void set_author(const DeviceCertificate& certificate);
   LogHead head() const { return {log, number, hash}; }
   bool open() const { return !closed && !successor; }
   // Something may come from its author that was made without knowing what others made since.
-  bool waited_for(const DeviceId& ours, WallTime silent) const { return open() && device != ours && when >= silent; }
+  bool waited_for(const DeviceId& ours, WallTime silent) const {
+    return open() && !revoked && device != ours && when >= silent;
+  }
   bool operator==(const LogTail&) const = default;
 };
 
@@ -96,6 +100,8 @@ class LogTails : public TailView {
   Result<std::optional<RecordMark>> mark(const LogId& log, uint64_t number) const override;
   std::vector<LogTail> all() const;
 
+  // Marks the logs of revoked devices; to be called again after records were added.
+  void set_revoked(const std::set<LogId>& logs);
   // The heads that a record of a log with `seen` has to quote: those that moved. `opening`: all that nobody succeeded.
   std::vector<LogTail> to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen, bool opening) const;
 

@@ -145,6 +145,7 @@ uint64_t News::applied_number(const LogId& id) const {
 Result<void> News::join(const std::stop_token& stop) {
   TRY(bool root, c_.replica.has_root());
   if (!root && c_.tails.all().empty()) {
+    TRYV(key_watch_.look_first(stop));
     if (auto loaded = loader_.load(stop); !loaded) {
       if (loaded.error().code() == Code::kIo || loaded.error().code() == Code::kNoSpace)
         c_.problems.set(kDiskProblem, "the volume's state cannot be kept: " + loaded.error().what(),
@@ -212,9 +213,13 @@ Result<void> News::poll(std::stop_token stop) {
     }
   }
   key_watch_.look(stop);
+  TRYV(take_revocations(stop));
   TRYV(catch_up(stop));
   // Records that are sealed with the keys of a new epoch speak of it before a hint does.
-  if (key_watch_.look(stop)) TRYV(catch_up(stop));
+  if (key_watch_.look(stop)) {
+    TRYV(take_revocations(stop));
+    TRYV(catch_up(stop));
+  }
   {
     MutexLock lock(mutex_);
     checked_at_ = now;
@@ -244,6 +249,39 @@ Result<void> News::expect_handed_over() {
   }
   handed_over_ = std::move(waiting);
   return {};
+}
+
+Result<void> News::take_revocations(const std::stop_token& stop) {
+  const Bytes known = c_.revocations.encode();
+  if (known == c_.in_state.encode() || c_.clock.monotonic() < revoke_at_) return {};
+  Turn::Hold hold = c_.turn.take();
+  std::vector<LogTail> tails = c_.tails.all();
+  std::erase_if(tails, [this](const LogTail& t) { return t.device == c_.identity.device; });
+  const RowPut row{Revocations::row_key(), known};
+  if (c_.revocations.same_for(c_.in_state, tails)) {
+    TRYV(c_.replica.put_rows(std::span(&row, 1), true));
+  } else {
+    log_line(LogLevel::kWarning,
+             "a device was revoked, and some of its records do not count: the state is made anew without them");
+    TailBatch nothing(c_.tails);
+    auto applied = replayed(Replayer(c_, nothing, {}).run({}, std::span(&row, 1), stop));
+    if (!applied) {
+      revoke_at_ = c_.clock.monotonic() + revoking_.next();
+      // A record that is not to be had now; everything else goes on.
+      return applied.error().code() == Code::kUnavailable ? Result<void>{} : fail(applied.error());
+    }
+  }
+  revoking_.reset();
+  c_.in_state = c_.revocations;
+  c_.mark_revoked();
+  return {};
+}
+
+bool News::is_void(const OpenedRecord& opened, const TailView& tails) const {
+  LogTail log = tails.find(opened.log).value_or(LogTail{});
+  log.log = opened.log;
+  if (opened.record.opening) log.set_author(opened.record.opening->certificate);
+  return c_.is_void(log, opened.number, opened.hash);
 }
 
 // A run that ended between a record and its hint leaves it to the next.
@@ -457,6 +495,7 @@ bool News::verify_next(const LogId& id, Log& log, const TailView& tails) {
     other.announced = std::max(other.announced, (*verdict)->number);
     return false;
   }
+  if (verdict && is_void(fetched.opened, tails)) strip(fetched.opened.record);
   Result<void> kept =
       verdict ? keep_carried(fetched.opened, fetched.object, c_.replica.packs()) : fail(verdict.error());
   if (kept) {
@@ -519,6 +558,7 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
       auto tail = batch.find(best->second);
       uint64_t number = (tail ? tail->number : 0) + 1;
       Fetched& fetched = logs_[best->second].fetched.at(number);
+      if (is_void(fetched.opened, batch)) strip(fetched.opened.record);  // since it was verified
       TRYV(batch.add(fetched.opened));
       const Record& record = fetched.opened.record;
       auto author = batch.find(best->second);
@@ -556,6 +596,7 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
     } else {
       c_.problems.clear(kDiskProblem);
       batch.commit();
+      c_.mark_revoked();
       c_.record_bytes += bytes;
       if (others) {
         int64_t none = 0;
@@ -590,7 +631,10 @@ Result<model::Applied> News::replay(const TailBatch& batch, std::vector<OrderedR
   log_line(LogLevel::kInfo, "record " + std::to_string(first.number) + " of " + first.author.device + "'s log " +
                                 first.log.str().substr(0, 8) +
                                 "... arrived late: the state is made anew from all records");
-  auto applied = Replayer(c_, batch, std::move(records)).run(places, rows, stop);
+  return replayed(Replayer(c_, batch, std::move(records)).run(places, rows, stop));
+}
+
+Result<model::Applied> News::replayed(Result<model::Applied> applied) {
   if (applied) {
     stable_ = 0;
     c_.problems.clear(kReplayProblem);

@@ -76,6 +76,10 @@ class News {
   void run(std::stop_token stop);
   Result<void> poll(std::stop_token stop);
   Result<void> join(const std::stop_token& stop);
+  // Takes out of the state what revocations have made void.
+  Result<void> take_revocations(const std::stop_token& stop);
+  Result<model::Applied> replayed(Result<model::Applied> outcome);
+  bool is_void(const OpenedRecord& opened, const TailView& tails) const;
   void note(const RecordName& name, uint64_t size);
   void look_for_own_hint(const std::vector<ObjectInfo>& hints);
   void note_own(const RecordName& name);
@@ -114,6 +118,8 @@ class News {
 
   CheckpointLoader loader_;
   KeyWatch key_watch_;
+  Backoff revoking_{std::chrono::seconds(1), std::chrono::minutes(5)};
+  Nanos revoke_at_{0};
   bool joined_ = false;
   std::map<LogId, Log> logs_;
   std::optional<RecordName> own_hint_missing_;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr char kCheckpoint[] = "checkpoint-";
 constexpr char kEpoch[] = "epoch-";
-constexpr char kRemoved[] = ".removed";
+constexpr char kRemoved[] = ".removed", kRevoked[] = ".revoked";
 constexpr char kAnswer[] = ".answer";
 
 std::string number_and_tag(const RecordName& name) {
@@ -123,7 +123,13 @@ std::optional<ObjectId> parse_pack_key(std::string_view key) {
 std::string slot_key(const ObjectId& slot) { return kSlotPrefix + slot.str(); }
 std::string slot_removal_key(const ObjectId& slot) { return slot_key(slot) + kRemoved; }
 
+std::string revocation_key(const ObjectId& revocation) { return slot_key(revocation) + kRevoked; }
+
 std::optional<SlotName> parse_slot_key(std::string_view key) {
+  if (key.ends_with(kRevoked)) {
+    auto revocation = parse_id_key(key, kSlotPrefix, kRevoked);
+    return revocation ? std::optional(SlotName{revocation->first, false, true}) : std::nullopt;
+  }
   auto name = parse_id_key(key, kSlotPrefix, kRemoved);
   return name ? std::optional(SlotName{name->first, name->second}) : std::nullopt;
 }

@@ -4,6 +4,7 @@
 //   coffer                                       the head (volume.h)
 //   slot/<slot id, 32 hex>                       key slots
 //   slot/<slot id, 32 hex>.removed               that a key slot counts no more
+//   slot/<id, 32 hex>.revoked                    that a device is a member no more (revocation.h)
 //   log/<log, 32 hex>/<n>-<tag, 16 hex>          record n of a log, n in decimal from 1; the tag is random
 //   head/<log, 32 hex>-<n>-<tag, 16 hex>         a hint without content: that record exists. One LIST of head/ tells the
 //                                                newest record of every log, with its key. Written after the record, the
@@ -65,10 +66,12 @@ std::string pack_key(const ObjectId& pack);  // or segment, or root
 std::optional<ObjectId> parse_pack_key(std::string_view key);
 std::string slot_key(const ObjectId& slot);
 std::string slot_removal_key(const ObjectId& slot);
-// The slot whose object, or whose removal, is called so.
+std::string revocation_key(const ObjectId& revocation);
+// The slot whose object, or whose removal, is called so; or the revocation.
 struct SlotName {
   ObjectId slot;
   bool removal = false;
+  bool revocation = false;
 
   auto operator<=>(const SlotName&) const = default;
 };

@@ -149,6 +149,7 @@ void Publisher::run(std::stop_token stop) {
 }
 
 Result<void> Publisher::cycle(std::stop_token stop) {
+  if (c_.revoked) return fail(Code::kNotPermitted, "this device has been revoked, and publishes nothing any more");
   TRYV(send_outgoing(stop));
   if (acknowledgement_due() && !pending_ && !unfinished_) {
     TRYV(look_for_news(stop, kAcknowledgeEvery));
@@ -474,7 +475,7 @@ Result<void> Publisher::send_hint(std::stop_token stop) {
 }
 
 Result<void> Publisher::close_log() {
-  if (!c_.own.newest() || outgoing_bytes_ > 0) return {};
+  if (!c_.own.newest() || outgoing_bytes_ > 0 || c_.revoked) return {};
   ReplicaCounters counters = c_.replica.counters();
   if (counters.pending_files > 0 || counters.dirty_bytes > 0) return {};
   TRYV(publish_empty(Kind::kClose));

@@ -30,6 +30,7 @@ std::string component(const std::string& name, Ino ino) {
 
 Result<void> Rebuild::scan() {
   TRYV(c_.list());
+  TRYV(scan_revocations());
   TRYV(scan_records());
   for (const auto& [key, size] : c_.objects)
     if (auto id = parse_pack_key(key)) TRYV(scan_pack(key, *id, size));
@@ -37,8 +38,20 @@ Result<void> Rebuild::scan() {
   return {};
 }
 
+Result<void> Rebuild::scan_revocations() {
+  std::vector<Bytes> objects;
+  for (const auto& [key, size] : c_.objects) {
+    auto name = parse_slot_key(key);
+    if (!name || !name->revocation) continue;
+    TRY(std::optional<Bytes> object, c_.get(key, kMaxRevocationSize, [](const Error&) {}));
+    if (object) objects.push_back(std::move(*object));
+  }
+  c_.revocations.add_all(objects, c_.volume, c_.volume_signing);
+  return {};
+}
+
 Result<void> Rebuild::scan_records() {
-  std::map<LogId, PublicKey> authors;
+  std::map<LogId, DeviceCertificate> authors;
   std::vector<std::pair<std::string, OpenedRecord>> opened_records;
   for (const auto& [key, size] : c_.objects) {
     auto name = parse_record_key(key);
@@ -51,13 +64,20 @@ Result<void> Rebuild::scan_records() {
       continue;
     }
     if (opened->record.opening && opened->record.opening->certificate.valid(c_.volume_signing, c_.volume))
-      authors[name->log] = opened->record.opening->certificate.key;
+      authors[name->log] = opened->record.opening->certificate;
     opened_records.emplace_back(key, std::move(*opened));
   }
   for (auto& [key, opened] : opened_records) {
     auto author = authors.find(opened.log);
-    if (author != authors.end() && !opened.signed_by(author->second)) {
+    if (author != authors.end() && !opened.signed_by(author->second.key)) {
       ++unreadable_;
+      continue;
+    }
+    LogTail log;
+    log.log = opened.log;
+    if (author != authors.end()) log.set_author(author->second);
+    if (c_.revocations.is_void(log, opened.number, opened.hash)) {
+      for (const RecordPack& pack : opened.record.packs) void_packs_.insert(pack.id);
       continue;
     }
     if (author == authors.end()) ++unverified_;
@@ -96,7 +116,7 @@ void Rebuild::take(const OpenedRecord& opened, const std::string& key) {
 }
 
 Result<void> Rebuild::scan_pack(const std::string& key, const ObjectId& id, uint64_t size) {
-  if (size > kPackMax) return {};
+  if (size > kPackMax || void_packs_.contains(id)) return {};
   TRY(std::optional<Bytes> object, c_.get(key, kPackMax, [](const Error&) {}));
   if (!object) return {};
   auto index = read_pack_index(*object, id, c_.volume, c_.key_ring);

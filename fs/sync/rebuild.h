@@ -76,6 +76,7 @@ class Rebuild {
     std::map<model::Version, Layer> versions;                       // that only packs tell of
   };
 
+  Result<void> scan_revocations();
   Result<void> scan_records();
   Result<void> scan_pack(const std::string& key, const ObjectId& id, uint64_t size);
   void take(const OpenedRecord& opened, const std::string& key);
@@ -94,6 +95,7 @@ class Rebuild {
 
   CheckContext c_;
   std::map<Ino, Node> nodes_;
+  std::set<ObjectId> void_packs_;  // of records of revoked devices that do not count
   std::set<model::Version> told_;  // versions that records tell of
   std::map<ObjectId, Place> packs_;
   std::map<ObjectId, Place> in_records_;

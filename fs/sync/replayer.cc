@@ -31,6 +31,10 @@ Result<model::Applied> Replayer::run(std::span<const std::pair<ObjectId, PackPla
 Result<void> Replayer::find_records(const std::stop_token& stop) {
   TRY(std::vector<RecordPlace> applied, applied_places(c_.replica));
   order_.insert(order_.end(), applied.begin(), applied.end());
+  std::erase_if(order_, [this](const RecordPlace& p) {
+    auto tail = batch_.find(p.log);
+    return tail && c_.is_void(*tail, p.number, p.hash);
+  });
   std::sort(order_.begin(), order_.end());
   TRY(std::vector<ObjectInfo> found, c_.store.list(kLogPrefix, stop));
   for (const ObjectInfo& info : found)

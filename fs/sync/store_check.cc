@@ -40,8 +40,12 @@ class SlotCheck {
     for (const auto& [key, size] : c_.objects) {
       auto name = parse_slot_key(key);
       if (!name) continue;
-      TRYV(name->removal ? check_removal(key, *name) : check_slot(key, *name));
+      TRYV(name->removal      ? check_removal(key, *name)
+           : name->revocation ? check_revocation(key, *name)
+                              : check_slot(key, *name));
     }
+    c_.revocations.add_all(objects_, c_.volume, c_.volume_signing);
+    c_.revocations.add_all(remembered_.slots, c_.volume, c_.volume_signing);
     if (std::ranges::none_of(counting_slots(head_, objects_),
                              [](const CountingSlot& s) { return opens_for_people(s.header.kind); }))
       c_.report(
@@ -62,8 +66,16 @@ class SlotCheck {
 
  private:
   void report(Trouble trouble, const std::string& key, const std::string& why) {
-    bool removal = key.ends_with(".removed");
+    bool removal = key.ends_with(".removed"), revocation = key.ends_with(".revoked");
     bad_.insert(key);
+    if (revocation)
+      return c_.report({trouble,
+                        "revocation",
+                        key,
+                        "the revocation of a device, " + key.substr(sizeof kSlotPrefix - 1, 8) + "..., " + why,
+                        "A device that was revoked may count again for who has not seen the revocation. `coffer check "
+                        "--repair` on a device that has seen it puts it back; `coffer device revoke` makes another.",
+                        {}});
     c_.report(
         {trouble,
          removal ? "removal" : "slot",
@@ -120,6 +132,19 @@ class SlotCheck {
       report(Trouble::kExchanged, key, "is not there: the object removes slot " + slot->str());
     else
       refuse(key, *object, slot.error());
+    return {};
+  }
+
+  Result<void> check_revocation(const std::string& key, const SlotName& name) {
+    TRY(std::optional<Bytes> object, get(key, kMaxRevocationSize));
+    if (!object) return {};
+    auto revocation = verify_revocation(*object, c_.volume, c_.volume_signing);
+    if (revocation && revocation->id == name.slot)
+      objects_.push_back(std::move(*object));
+    else if (revocation)
+      report(Trouble::kExchanged, key, "is not there: the object is revocation " + revocation->id.str());
+    else
+      refuse(key, *object, revocation.error());
     return {};
   }
 

@@ -47,7 +47,7 @@ class Repairer {
 
  private:
   Result<void> repair_slots() {
-    auto is_slot = [](const Damage& d) { return d.thing == "slot" || d.thing == "removal"; };
+    auto is_slot = [](const Damage& d) { return d.thing == "slot" || d.thing == "removal" || d.thing == "revocation"; };
     if (std::ranges::none_of(outcome_.damages, is_slot)) return {};
     auto there = read_slots(store_);
     if (!there && there.error().code() != Code::kNotFound) return fail(there.error());

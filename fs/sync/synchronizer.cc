@@ -87,6 +87,7 @@ Result<void> Synchronizer::start() {
   Impl& s = *impl_;
   TRY(auto rows, s.context.replica.rows_with_prefix(LogTails::kTailPrefix));
   TRYV(s.context.tails.load(rows));
+  TRYV(s.context.load_revocations());
   TRYV(s.publisher.load());
   s.collector.load();
   s.started = true;
@@ -257,8 +258,10 @@ SyncStatus Synchronizer::status() const {
     device.number = tail.number;
     device.when = tail.when;
     device.let_in_by = tail.vouchers.empty() ? std::nullopt : std::optional(tail.vouchers.back());
+    device.revoked = tail.revoked;
     device.silent = !device.self && tail.open() && tail.when < silent;
   }
+  newest[s.context.identity.device].revoked = s.context.revoked;
   for (auto& [id, device] : newest) out.devices.push_back(std::move(device));
   return out;
 }

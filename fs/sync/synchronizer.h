@@ -62,6 +62,7 @@ struct DeviceStatus {
   uint64_t number = 0;  // of that record; 0: it has written none
   WallTime when;        // of that record
   bool self = false;
+  bool revoked = false;               // a member no more
   bool silent = false;                // not waited for any more (SyncOptions::silent_after)
   std::optional<WallTime> since;      // of its first record, as far as is known
   std::optional<DeviceId> let_in_by;  // who vouches for it; nobody: it joined with a passphrase or the recovery key

@@ -16,6 +16,7 @@
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/pairing.h"
+#include "fs/sync/revocation.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/model/samples.h"
@@ -79,6 +80,19 @@ void slots() {
     Secret contents = encode_slot_contents(secrets, static_cast<SlotKind>(kind), Bytes(179, 7));
     write("slot", "contents_" + std::to_string(kind), tagged(kind, contents.view()));
   }
+}
+
+void revocations() {
+  Revocation revocation;
+  revocation.made = {1'700'000'000'000'000'000};
+  revocation.accepted = {{LogId::from(Bytes(LogId::kSize, 1)), 3, Hash()},
+                         {LogId::from(Bytes(LogId::kSize, 2)), 1, Hash()}};
+  revocation.kept = {DeviceId::from(Bytes(DeviceId::kSize, 4))};
+  const VolumeId volume = VolumeId::from(Bytes(VolumeId::kSize, 1));
+  write("revocation", "object", tagged(0, must(make_revocation(revocation, volume, signing_key()))));
+  Revocations all;
+  all.add(revocation);
+  write("revocation", "row", tagged(1, all.encode()));
 }
 
 void encode_certificate(Writer& w, bool vouched_for) {
@@ -403,6 +417,7 @@ int main(int argc, char** argv) {
   require(coffer::crypto_init().has_value(), "libsodium does not start");
   root = argv[1];
   slots();
+  revocations();
   records();
   checkpoints();
   rows();

@@ -10,7 +10,10 @@ void coffer::fuzz::run(BytesView input) {
   if (auto record = parse_hint_key(key)) require(record->hint() == key, "a record has one hint");
   if (auto id = parse_pack_key(key)) require(pack_key(*id) == key, "a pack has one key");
   if (auto name = parse_slot_key(key))
-    require((name->removal ? slot_removal_key(name->slot) : slot_key(name->slot)) == key, "a slot has one name");
+    require((name->removal      ? slot_removal_key(name->slot)
+             : name->revocation ? revocation_key(name->slot)
+                                : slot_key(name->slot)) == key,
+            "a slot has one name");
   if (auto epoch = parse_epoch_hint(key)) require(epoch_hint(*epoch) == key, "an epoch has one hint");
   if (auto name = parse_pair_key(key))
     require((name->answer ? pair_answer_key(name->request) : pair_request_key(name->request)) == key,

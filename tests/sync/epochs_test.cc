@@ -7,28 +7,12 @@
 #include "fs/sync/object_keys.h"
 #include "fs/sync/record.h"
 #include "tests/sync/device.h"
+#include "tests/sync/memory_slots.h"
 
 namespace coffer::test {
 namespace {
 
 using std::chrono::milliseconds;
-
-// As the state directory keeps them.
-class MemorySlots : public SlotCopies {
- public:
-  std::vector<Bytes> kept() override {
-    MutexLock lock(mutex_);
-    return objects_;
-  }
-  void keep(const VolumeHead&, const std::vector<Bytes>& objects) override {
-    MutexLock lock(mutex_);
-    objects_ = objects;
-  }
-
- private:
-  Mutex mutex_{Rank::kLeaf};
-  std::vector<Bytes> objects_ GUARDED_BY(mutex_);
-};
 
 class EpochsTest : public DevicesTest {
  protected:
