@@ -27,5 +27,6 @@ Outcome<void> run_key_forget(const Arguments& arguments);
 Outcome<void> run_device_list(const Arguments& arguments);
 Outcome<void> run_device_add(const Arguments& arguments);
 Outcome<void> run_device_join(const Arguments& arguments);
+Outcome<void> run_device_revoke(const Arguments& arguments);
 
 }  // namespace coffer::cli

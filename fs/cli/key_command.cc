@@ -10,12 +10,12 @@
 #include "fs/cli/kdf_cost.h"
 #include "fs/cli/key_keeper.h"
 #include "fs/cli/open_drive.h"
+#include "fs/cli/open_keys.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
 #include "fs/cli/target.h"
 #include "fs/cli/unlock.h"
 #include "fs/sync/key_rotation.h"
-#include "remote/stoppable_store.h"
 
 namespace coffer::cli {
 namespace {
@@ -34,127 +34,6 @@ const char* kind_name(SlotKind kind) {
       return "device";
   }
 }
-
-// A volume whose slots are looked at or changed: what the store shows, and what this machine remembers.
-class OpenKeys {
- public:
-  static Outcome<OpenKeys> open(const Arguments& arguments, std::stop_token stop) {
-    OpenKeys k;
-    TRY(k.target_, resolve_target(arguments));
-    TRY(OpenDrive drive, open_remote(k.target_));
-    k.remote_ = drive.store;
-    k.store_ = std::make_unique<StoppableStore>(*k.remote_, stop);
-    TRY(k.head_, find_volume(*k.store_));
-    TRY(k.shown_, find_slots(*k.store_));
-    if (VolumeDirectory::exists(k.target_.state_root, k.head_.volume)) {
-      TRY(auto known, kept_slots(k.target_.state_root, k.head_.volume));
-      if (known && known->head.signing_public == k.head_.signing_public) k.kept_ = std::move(known->slots);
-      k.has_directory_ = true;
-    }
-    TRY(Opener opener, Opener::get(k.target_.settings));
-    k.opener_ = std::make_unique<Opener>(std::move(opener));
-    TRY(k.opened_, k.opener_->open(k.head_, k.all()));
-    return k;
-  }
-
-  std::vector<Bytes> all() const { return join_slots(head_, shown_, kept_); }
-  std::vector<CountingSlot> slots() const { return counting_slots(head_, all()); }
-  const std::vector<Bytes>& shown() const { return shown_; }
-  const VolumeHead& head() const { return head_; }
-  const OpenedVolume& opened() const { return opened_; }
-  const Target& target() const { return target_; }
-
-  bool in_store(const CountingSlot& slot) const { return std::ranges::find(shown_, slot.object) != shown_.end(); }
-  SlotNote note(const CountingSlot& slot) const {
-    auto note = read_slot_note(slot.object, opened_.secrets);
-    return note ? *note : SlotNote{};
-  }
-
-  // By the first digits of its id.
-  Outcome<CountingSlot> find(const std::string& id) const {
-    std::vector<CountingSlot> found = slots();
-    std::erase_if(found, [&](const CountingSlot& s) { return !s.header.id.str().starts_with(id); });
-    if (found.size() == 1 && !id.empty()) return found.front();
-    return give_up(Exit::kUsage,
-                   (found.empty() ? "no key has the id '" : "several keys have an id that begins with '") + id + "'",
-                   "coffer key list shows them.");
-  }
-  Outcome<CountingSlot> find_opened() const { return find(opened_.slot.str()); }
-
-  // Puts the slot and makes sure that it opens.
-  Outcome<void> add(BytesView slot, const std::function<Result<VolumeSecrets>(BytesView)>& open) {
-    TRYV(add_slot(*store_, slot, open));
-    TRYV(look_again());
-    const Epoch newest = opened_.secrets.epoch_keys.rbegin()->first;
-    const std::vector<CountingSlot> now = slots();
-    if (std::ranges::none_of(now, [&](const CountingSlot& s) { return s.header.epoch && *s.header.epoch > newest; }))
-      return {};
-    // An epoch has begun meanwhile: the new slot has to have it, too.
-    TRY(OpenedVolume again, opener_->open(head_, all()));
-    opened_.secrets.epoch_keys.merge(again.secrets.epoch_keys);
-    TRYV(rotated(renew_slots(*store_, head_, opened_, kept_, {}, note_now(""), reopen())));
-    return {};
-  }
-
-  // Begins a new epoch.
-  Outcome<Rotation> rotate() {
-    TRY(std::vector<Member> members, read_members(*store_, opened_.secrets));
-    return rotated(rotate_key(*store_, head_, opened_, kept_, members, note_now(""), reopen()));
-  }
-
-  SlotNote note_now(const std::string& label) const {
-    return {label, Clock::system().wall(), device_name(target_.settings.device_name)};
-  }
-
-  Outcome<void> remove(const ObjectId& slot) {
-    auto removed = remove_slot(*store_, head_, opened_.secrets, kept_, slot);
-    // Also when it failed: what is in the store now is what counts.
-    auto seen = look_again();
-    if (removed) return seen;
-    if (removed.error().code() == Code::kNotPermitted)
-      return give_up(Exit::kUsage, removed.error().what(), "Add another passphrase or a recovery key first.");
-    if (removed.error().code() == Code::kBusy)
-      return give_up(Exit::kBusy, removed.error().what() + ", so this one stays, under a new id",
-                     "coffer key list shows what there is now.");
-    return give_up(Failure(removed.error()));
-  }
-
- private:
-  std::function<Result<VolumeSecrets>(const std::vector<Bytes>&)> reopen() const {
-    return [this](const std::vector<Bytes>& objects) -> Result<VolumeSecrets> {
-      auto opened = opener_->open(head_, objects);
-      if (!opened) return fail(Code::kDenied, opened.error().what);
-      return std::move(opened->secrets);
-    };
-  }
-
-  Outcome<Rotation> rotated(Result<Rotation> outcome) {
-    // Also when it failed: what is in the store now is what counts.
-    auto seen = look_again();
-    if (!outcome) return give_up(Failure(outcome.error()));
-    if (!seen) return give_up(seen.error());
-    return *outcome;
-  }
-
-  // What has changed also becomes what this machine remembers, mounted or not.
-  Outcome<void> look_again() {
-    TRY(shown_, find_slots(*store_));
-    if (!has_directory_) return {};
-    std::vector<Bytes> now = all();
-    TRYV(keep_slots(target_.state_root, head_, now));
-    kept_ = std::move(now);
-    return {};
-  }
-
-  Target target_;
-  std::shared_ptr<ObjectStore> remote_;
-  std::unique_ptr<StoppableStore> store_;
-  VolumeHead head_;
-  std::vector<Bytes> shown_, kept_;
-  bool has_directory_ = false;
-  OpenedVolume opened_;
-  std::unique_ptr<Opener> opener_;  // once more, when others have changed the slots
-};
 
 std::string called(const OpenKeys& keys, const CountingSlot& slot) {
   std::string label = keys.note(slot).label;
@@ -253,7 +132,9 @@ Outcome<void> run_key_list(const Arguments& arguments) {
   std::ranges::sort(slots, {}, [&keys](const CountingSlot& s) { return std::pair(keys.note(s).made, s.header.id); });
   size_t removals = 0, foreign = 0;
   for (const Bytes& object : keys.shown()) {
-    if (is_slot_removal(object)) {
+    if (is_revocation(object)) {
+      foreign += !verify_revocation(object, keys.head().volume, keys.head().signing_public);
+    } else if (is_slot_removal(object)) {
       ++(verify_slot_removal(object, keys.head().volume, keys.head().signing_public) ? removals : foreign);
     } else if (auto r = verify_slot(object, keys.head().volume, keys.head().signing_public);
                !r && r.error().code() != Code::kUnsupported) {

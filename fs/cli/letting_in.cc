@@ -11,6 +11,9 @@ Outcome<DeviceId> let_in(OpenDrive& drive, const std::string& text) {
   auto code = PairingCode::parse(text);
   if (!code) return give_up(Exit::kUsage, code.error().what());
   const UnlockedVolume& volume = *drive.volume;
+  for (const DeviceStatus& d : drive.synchronizer->status().devices)
+    if (d.self && d.revoked)
+      return give_up(Exit::kGeneral, "this device has been revoked, and can let nobody in", "Use another device.");
   // With the epochs that have begun since the mount, as far as this device has them.
   TRY(VolumeSecrets secrets, decode_kept_key(encode_kept_key(volume.secrets).view()));
   if (auto known = volume.directory.kept(); known && *known)

@@ -34,6 +34,7 @@ Outcome<int> dispatch(const Arguments& arguments) {
       {"device list", run_device_list},
       {"device add", run_device_add},
       {"device join", run_device_join},
+      {"device revoke", run_device_revoke},
       {"conflicts", run_conflicts},
   };
   if (arguments.command == "mount") return run_mount(arguments);

@@ -103,6 +103,10 @@ void add_device_commands(CLI::App& app, Arguments& arguments) {
   command("add", "let in the one that shows a code", "STORE|NAME|DIR", 1)
       ->add_option("--code-file", arguments.code_file, "read the code from FILE, instead of asking for it")
       ->type_name("FILE");
+  CLI::App* revoke =
+      command("revoke", "a device is a member no more; DEVICE is its id or name", "STORE|NAME DEVICE", 2);
+  CLI::Option* keep = revoke->add_flag("--keep-added", arguments.keep_added, "devices that it has let in stay members");
+  revoke->add_flag("--revoke-added", arguments.revoke_added, "they are revoked, too")->excludes(keep);
 }
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }

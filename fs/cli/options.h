@@ -34,6 +34,7 @@ struct Arguments {
   std::vector<std::string> operands;  // STORE, NAME, DIR, PATH..., as the command takes them
   VolumeSettings settings;            // what the options said
   KeyArguments key;
+  bool keep_added = false, revoke_added = false;  // device revoke
   CheckArguments check;
   std::string code_file;                // device add
   bool json = false;                    // status, ls, conflicts, gc, key list, device list, check

@@ -18,6 +18,7 @@
 #include "crypto/slot.h"
 #include "fs/cli/config.h"
 #include "fs/cli/mount_table.h"
+#include "fs/sync/revocation.h"
 
 namespace coffer::cli {
 namespace {
@@ -169,7 +170,7 @@ Outcome<std::optional<KeptSlots>> kept_slots(const std::string& root, const Volu
   while (const dirent* entry = ::readdir(dir.get())) {
     std::string name = entry->d_name;
     if (name.starts_with('.') || name.ends_with(".new")) continue;
-    TRY(auto slot, read_optional(path + "/slots/" + name, kMaxSlotSize));
+    TRY(auto slot, read_optional(path + "/slots/" + name, kMaxRevocationSize));
     if (slot) kept.slots.push_back(std::move(*slot));
   }
   if (kept.slots.empty()) return std::nullopt;

@@ -72,7 +72,10 @@ std::string device_text(const json& device) {
   double age = real(device, "age_seconds");
   if (auto it = device.find("age_seconds"); it != device.end() && it->is_number())
     out += ", last record " + format_duration(age) + " ago";
-  if (flag(device, "silent")) out += ", not waited for any more";
+  if (flag(device, "revoked"))
+    out += ", revoked";
+  else if (flag(device, "silent"))
+    out += ", not waited for any more";
   return out;
 }
 
@@ -130,7 +133,8 @@ json device_json(const DeviceStatus& d, WallTime now) {
               {"let_in_by", d.let_in_by ? json(d.let_in_by->str()) : json(nullptr)},
               {"runs", d.runs},
               {"records", d.records},
-              {"silent", d.silent}};
+              {"silent", d.silent},
+              {"revoked", d.revoked}};
   if (d.number == 0) out["when"] = out["age_seconds"] = nullptr;
   return out;
 }
@@ -219,6 +223,7 @@ std::string devices_text(const json& devices) {
     std::string remark = flag(d, "self") ? "  [this one]" : "";
     if (std::string by = text(d, "let_in_by"); !by.empty())
       remark += "  let in by " + (names.contains(by) ? names[by] : by.substr(0, digits));
+    if (flag(d, "revoked")) remark += "  [revoked]";
     auto or_dash = [&d](const char* name) { return text(d, name).empty() ? "-" : text(d, name); };
     out += row(text(d, "device").substr(0, digits), text(d, "name"), or_dash("since"), or_dash("when"),
                std::to_string(number(d, "records")), std::to_string(number(d, "runs")), remark);
