@@ -19,6 +19,7 @@ from contents import Packs
 from fold import Fold
 from records import is_checkpoint_behind, read_logs
 from restore import Restorer
+from revocations import is_void, read_revocations, vouchers_of
 from slots import PASSPHRASE, RECOVERY_KEY, WrongKey, open_volume, recovery_key
 from objects import describe_objects
 from state import LETTER, Volume
@@ -74,7 +75,9 @@ def main() -> None:
     keys = open_volume(store, *read_secret(args))
     packs = Packs(store, keys)
     volume = Volume()
-    root = None if args.no_checkpoint else newest_checkpoint(store)
+    revoked = read_revocations(store, keys)
+    # A checkpoint may have been made before a device was revoked, with what is void now.
+    root = None if args.no_checkpoint or revoked else newest_checkpoint(store)
     if root:
         volume = read_checkpoint(store, keys, packs, root)
     included = set(volume.marks)
@@ -89,7 +92,10 @@ def main() -> None:
             print(f"{record.stamp} {name!r} {record.log.hex()} {record.number} {moment(record.time)}")
         return
     fold = Fold(volume)
+    vouchers = vouchers_of(records) if revoked else {}
     for record in records:
+        if revoked and is_void(revoked, vouchers, volume, record):
+            continue
         for pack, place in record.places:
             packs.add(pack, place)
         if record.changes:

@@ -64,8 +64,8 @@ def gaps(ranges: list[Range], end: int) -> list[Range]:
 def describe(store: Store, keys: Keys, key: str) -> Described:
     kind, _, name = key.partition("/")
     data = store.get(key)
-    if name.endswith(".removed"):
-        return Described("removal", len(data))
+    if name.endswith((".removed", ".revoked")):
+        return Described("removal" if name.endswith(".removed") else "revocation", len(data))
     if kind in ("coffer", "head", "slot"):  # a slot is opened by whoever has its secret
         return Described({"coffer": "volume", "head": "hint"}.get(kind, kind), len(data))
     if kind == "log":

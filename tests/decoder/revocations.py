@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 from codec import Fault, Reader
 from records import Record
-from sealing import Keys, verify_signature
+from sealing import CERTIFICATE, Keys, verify_signature
 from state import Volume
 from store import Store
 
@@ -41,9 +41,17 @@ def read_revocations(store: Store, keys: Keys) -> dict[bytes, Limits]:
     return revoked
 
 
-def is_void(revoked: dict[bytes, Limits], volume: Volume, record: Record) -> bool:
-    log = volume.logs[record.log]
-    limits = revoked.get(log.device)
+def vouchers_of(records: list[Record]) -> dict[bytes, list[bytes]]:
+    """By log, the devices by whose word its author is a member."""
+    return {record.log: [record.certificate[at : at + 16] for at in range(CERTIFICATE, len(record.certificate), CERTIFICATE)]
+            for record in records if record.number == 1}
+
+
+def is_void(revoked: dict[bytes, Limits], vouchers: dict[bytes, list[bytes]], volume: Volume, record: Record) -> bool:
+    device = volume.logs[record.log].device
+    if any(voucher in revoked and device not in revoked[voucher].kept for voucher in vouchers[record.log]):
+        return True
+    limits = revoked.get(device)
     if not limits:
         return False
     number, wanted = limits.accepted.get(record.log, (0, b""))
