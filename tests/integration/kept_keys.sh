@@ -57,6 +57,11 @@ through_its_life() {
   mount_typed "--keep-key=$1" # and replaced by the right one
   unmount
   [ "$(show_kept)" = "$kept" ] || fail "the damaged key was not replaced"
+  # A new epoch is added to it, from this device's own slot.
+  expect 0 "$coffer" key rotate "$store" --passphrase-file "$typed"
+  mount_untyped "--keep-key=$1"
+  unmount
+  [ "$(show_kept | wc -c)" -gt "${#kept}" ] || fail "$1 has not got the keys of the new epoch"
   expect 0 "$coffer" key forget "$store"
   must_say 'Removed the key from'
   [ -z "$(show_kept 2>/dev/null)" ] || fail "$1 has it still"
