@@ -471,8 +471,8 @@ class Settler {
     if (before->is_regular()) {
       if (before->version != root.version)
         TRYV(keep_version(ino, was_living, *before, root));
-      else
-        TRYV(drop_displaced(out_, ino, root.version));
+      else if (!was_living)
+        TRYV(drop_replaced(ino, root.version));
     }
     if (is_living) return {};
     tombstone->inode.only = root.only;
@@ -480,6 +480,13 @@ class Settler {
     tombstone->inode.blocks = root.blocks;
     tombstone->map_version = root.version;
     out_.put(tombstone_key(ino), encode(*tombstone));
+    return {};
+  }
+
+  // The version is the present one again.
+  Result<void> drop_replaced(Ino ino, Version version) {
+    TRY(std::optional<Displaced> d, get_displaced(end_, ino, version));
+    if (d && d->moved_to == 0) TRYV(drop_displaced(out_, ino, version));
     return {};
   }
 

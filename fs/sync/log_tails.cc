@@ -6,7 +6,7 @@ namespace coffer {
 
 namespace {
 
-constexpr uint8_t kTailVersion = 2, kMarkVersion = 1;
+constexpr uint8_t kTailVersion = 3, kMarkVersion = 1;
 
 RowKey mark_key(const LogId& log, uint64_t number) {
   std::string key = LogTails::kMarkPrefix + std::string(as_string(log.view()));
@@ -23,17 +23,19 @@ Bytes encode(const RecordMark& mark) {
   return out;
 }
 
-// A log that was succeeded is known to whoever quotes a later log of the chain, whole. `find` looks a log up among
-// `count`, and may give nullptr.
+// How far the author of `writer` knew the log of `tail` when he wrote his newest record: as far as he quoted it, or as its
+// successor names it, if he quoted that, or one that follows. `find` looks a log up among `count`, and may give nullptr.
 template <typename Find>
-bool knows_by_successor(const Find& find, size_t count, const LogTail& writer, const LogTail& tail) {
+LogTail::Seen known_to(const Find& find, size_t count, const LogTail& writer, const LogTail& tail) {
+  LogTail::Seen known{0, tail.first_stamp - 1};
+  if (auto seen = writer.seen.find(tail.log); seen != writer.seen.end()) known = seen->second;
   const LogTail* at = &tail;
-  for (size_t steps = 0; at->successor && steps <= count; ++steps) {
-    if (*at->successor == writer.log || writer.seen.contains(*at->successor)) return true;
+  for (size_t steps = 0; at != nullptr && at->successor && steps <= count; ++steps) {
+    if (*at->successor == writer.log || writer.seen.contains(*at->successor))
+      return tail.succeeded.number > known.number ? tail.succeeded : known;
     at = find(*at->successor);
-    if (at == nullptr) return false;
   }
-  return false;
+  return known;
 }
 
 const LogTail* find_in(const std::map<LogId, LogTail>& tails, const LogId& log) {
@@ -47,10 +49,8 @@ uint64_t acknowledged_by(const std::map<LogId, LogTail>& tails, const LogTail& w
   uint64_t line = writer.stamp;
   for (const auto& [other, tail] : tails) {
     if (other == writer.log) continue;
-    auto seen = writer.seen.find(other);
-    if (seen != writer.seen.end() && seen->second.number >= tail.number) continue;
-    if (knows_by_successor(find, tails.size(), writer, tail)) continue;
-    line = std::min(line, seen != writer.seen.end() ? seen->second.stamp : tail.first_stamp - 1);
+    const LogTail::Seen known = known_to(find, tails.size(), writer, tail);
+    if (known.number < tail.number) line = std::min(line, known.stamp);
   }
   return line;
 }
@@ -88,6 +88,8 @@ Bytes encode(const LogTail& tail) {
   w.u64(static_cast<uint64_t>(tail.opened.ns));
   w.varint(tail.vouchers.size());
   for (const DeviceId& voucher : tail.vouchers) w.id(voucher);
+  w.u64(tail.succeeded.number);
+  w.u64(tail.succeeded.stamp);
   return out;
 }
 
@@ -119,6 +121,12 @@ Result<LogTail> decode_tail(const LogId& log, BytesView row) {
     tail.opened.ns = static_cast<int64_t>(in.u64());
     tail.vouchers.resize(in.count(DeviceId::kSize));
     for (DeviceId& voucher : tail.vouchers) voucher = in.id<DeviceId>();
+  }
+  if (version >= 3) {
+    tail.succeeded.number = in.u64();
+    tail.succeeded.stamp = in.u64();
+  } else if (tail.successor) {
+    tail.succeeded = {tail.number, tail.stamp};
   }
   if (!in.at_end()) return fail(Code::kCorrupt, "the row of a log is damaged");
   return tail;
@@ -231,12 +239,17 @@ std::vector<LogTail> LogTails::all() const {
 std::vector<LogTail> LogTails::to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen,
                                         bool opening) const {
   MutexLock lock(mutex_);
+  LogTail writer;
+  writer.log = own;
+  writer.seen = seen;
+  auto find = [this](const LogId& log) NO_THREAD_SAFETY_ANALYSIS { return find_in(tails_, log); };
+  auto is_known = [&](const LogTail& tail) NO_THREAD_SAFETY_ANALYSIS {
+    if (opening) return tail.successor && tail.succeeded.number >= tail.number;
+    return known_to(find, tails_.size(), writer, tail).number >= tail.number;
+  };
   std::vector<LogTail> out;
-  for (const auto& [log, tail] : tails_) {
-    if (log == own || (opening && tail.successor)) continue;
-    auto it = seen.find(log);
-    if (opening || it == seen.end() || it->second.number < tail.number) out.push_back(tail);
-  }
+  for (const auto& [log, tail] : tails_)
+    if (log != own && !is_known(tail)) out.push_back(tail);
   return out;
 }
 
@@ -272,9 +285,7 @@ Result<bool> TailBatch::knows_all(const LogId& log, uint64_t stamp) const {
     const size_t count = tails_.size() + base_.tails_.size();
     auto look_at = [&](const LogTail& tail) {
       if (tail.log == log || tail.first_stamp > stamp) return;
-      if (knows_by_successor(find, count, writer, tail)) return;
-      auto seen = writer.seen.find(tail.log);
-      const uint64_t next = seen == writer.seen.end() ? 1 : seen->second.number + 1;
+      const uint64_t next = known_to(find, count, writer, tail).number + 1;
       if (next <= tail.number) unknown.emplace_back(tail.log, next);
     };
     for (const auto& [id, tail] : tails_) look_at(tail);
@@ -323,7 +334,10 @@ Result<void> TailBatch::add(const OpenedRecord& opened) {
     if (const auto& before = record.opening->predecessor) {
       TRYV(see(*before));
       if (auto ended = find(before->log)) {
-        ended->successor = opened.log;
+        if (!ended->successor || ended->succeeded.number <= before->number) {
+          ended->successor = opened.log;
+          ended->succeeded = tail.seen.at(before->log);
+        }
         tails_[before->log] = std::move(*ended);
       }
     }

@@ -1,6 +1,7 @@
 // What is known of every log: how far it is applied here, who writes it, and what its author had seen.
 //
-// Rows (all keys clear): "St" log 16              -> tail: version u8 = 2, then LogTail's fields in order (1: without the last two)
+// Rows (all keys clear): "St" log 16              -> tail: version u8 = 3, then LogTail's fields in order (2: without the
+//                                                  last one; 1: without the last three)
 //                        "Sr" log 16 number BE 8  -> version u8 = 1 | hash 32 | stamp u64: a record that is applied here
 #pragma once
 
@@ -44,6 +45,9 @@ struct LogTail {
   // before for that one, and so on; nobody when the volume's signing key did. Whoever revokes one of them has to void
   // what it has vouched for since.
   std::vector<DeviceId> vouchers;
+  // The record that the successor names. When the machine was copied or restored, the log may go on beyond it, and then who
+  // quotes the successor need not know that.
+  Seen succeeded;
   bool revoked = false;  // nothing that counts comes from its author any more; not in the row
 
   void set_author(const DeviceCertificate& certificate);
@@ -102,7 +106,7 @@ class LogTails : public TailView {
 
   // Marks the logs of revoked devices; to be called again after records were added.
   void set_revoked(const std::set<LogId>& logs);
-  // The heads that a record of a log with `seen` has to quote: those that moved. `opening`: all that nobody succeeded.
+  // The heads that a record of a log with `seen` has to quote: those that moved. `opening`: all that no successor knows whole.
   std::vector<LogTail> to_quote(const LogId& own, const std::map<LogId, LogTail::Seen>& seen, bool opening) const;
 
   // All logs of other devices that are open, and wrote something since `silent` by their author's clock, have quoted

@@ -138,8 +138,8 @@ def state_of_rows(table: dict[bytes, bytes], packs: Packs) -> Volume:
             volume.marks[log, number] = (r.raw(32), r.u64())
             r.end()
         elif key[:2] == b"St":
-            if (version := r.u8()) != 1:
-                r.version(version, 2, "a log")
+            if (version := r.u8()) not in (1, 2):
+                r.version(version, 3, "a log")
             number, _hash, _stamp, _first = r.u64(), r.raw(32), r.u64(), r.u64()
             volume.logs[key[2:]] = Log(r.raw(16), r.raw(32), r.string(), number, r.i64())
         elif key[:1] in b"CEX":

@@ -1427,6 +1427,8 @@ TEST_F(Rules, AChangeOfAFileWhoseVersionACopyHasElsewhereIsOfTheFile) {
   publish(a);  // sorts before b's, whose version is the conflict copy then
   c.receive(records_);
   EXPECT_EQ(c.read("f"), "aaa");
+  c.chmod("f", 0600);  // which forgets nothing of it
+  publish(c);
   c.write("f", "ccc");
   sync();
   EXPECT_EQ(a.read("f"), "ccc");

@@ -122,7 +122,7 @@ TEST_F(LogTest, RowsOfVersion1AreRead) {
   EXPECT_EQ(tail.opened, WallTime{5});
   Bytes row = encode(tail);
   row[0] = 1;
-  row.resize(row.size() - 9);
+  row.resize(row.size() - 25);
   TAKE(LogTail old, decode_tail(a.log, row));
   EXPECT_EQ(old.opened, WallTime{});
   tail.opened = {};
@@ -261,6 +261,50 @@ TEST_F(LogTest, StableLineFollowsSuccession) {
   accept(next(a3, {}, quote(a2)));
   accept(next(b, {quote(a3)}));  // a and a2 are not quoted, and known
   EXPECT_EQ(stable(1), b.stamp);
+}
+
+// The machine of `a` comes back from a backup of before its second record, as a2 and then a3: who quotes them knows nothing of
+// that record.
+TEST_F(LogTest, WhatARestoredBackupDoesNotKnowIsNotKnownByItsLogs) {
+  Writer a = writer(1, 1), a2 = writer(1, 3), a3 = writer(1, 4), b = writer(2, 2);
+  accept(next(a));
+  const Quoted backup = quote(a);
+  accept(next(a));
+  accept(next(a2, {}, backup));
+  accept(next(a3, {}, quote(a2)));
+  const uint64_t seen = backup.stamp;
+  {
+    TailBatch batch(tails_);
+    ASSERT_OK(batch.add(next(a3)));
+    TAKE(bool all, batch.knows_all(a3.log, a.stamp));
+    EXPECT_FALSE(all);
+    TAKE(all, batch.knows_all(a3.log, seen));
+    EXPECT_TRUE(all);
+    batch.commit();
+  }
+  EXPECT_EQ(stable(2), seen);
+  // So whoever knows better says so, also when he begins a log.
+  auto opening = tails_.to_quote(b.log, {}, true);
+  ASSERT_EQ(opening.size(), 2u);
+  EXPECT_EQ(opening[0].head(), a.head());
+  EXPECT_EQ(opening[1].log, a3.log);
+  auto moved = tails_.to_quote(a3.log, tails_.find(a3.log)->seen, false);
+  ASSERT_EQ(moved.size(), 1u);  // and not a2, which it names
+  EXPECT_EQ(moved[0].head(), a.head());
+  accept(next(a3, {quote(a)}));
+  EXPECT_EQ(stable(2), a3.stamp);
+}
+
+// As it was written before the record was kept that a successor names.
+TEST_F(LogTest, ATailOfTheSecondVersionIsRead) {
+  Writer a = writer(1, 1), a2 = writer(1, 3);
+  accept(next(a));
+  accept(next(a2, {}, quote(a)));
+  auto row = encode(*tails_.find(a.log));
+  row[0] = 2;
+  row.resize(row.size() - 16);
+  TAKE(LogTail tail, decode_tail(a.log, row));
+  EXPECT_EQ(tail, *tails_.find(a.log));
 }
 
 }  // namespace
