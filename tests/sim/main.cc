@@ -9,6 +9,7 @@
 // Each seed has a process of its own, which may end as badly as it likes.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 namespace coffer::sim {
 namespace {
 
-constexpr unsigned kMostSeconds = 20;  // of computing, for one seed
+constexpr time_t kMostSeconds = 20;  // of computing, for one seed
 
 struct Outcome {
   bool passed = false;
@@ -41,12 +42,13 @@ Outcome run(const Options& options) {
     if (!options.trace) dup2(ends[1], STDOUT_FILENO);
     dup2(ends[1], STDERR_FILENO);
     if (options.trace) dup2(STDOUT_FILENO, STDERR_FILENO);
-    signal(SIGALRM, [](int) {
+    signal(SIGPROF, [](int) {
       const Scheduler& s = *Scheduler::current();
       give_up("computes for too long; at " + std::to_string(s.now().count() / 1'000'000'000 % 100'000'000) + " s:\n" +
               s.describe());
     });
-    alarm(kMostSeconds);
+    const itimerval limit{{0, 0}, {kMostSeconds, 0}};
+    setitimer(ITIMER_PROF, &limit, nullptr);
     std::printf("%s\n", run_seed(options).c_str());
     std::fflush(stdout);
     _exit(0);
