@@ -24,6 +24,15 @@
 namespace coffer::cli {
 namespace {
 
+class ConfinementTest : public testing::Test {
+ protected:
+  void SetUp() override {
+#ifdef __SANITIZE_THREAD__
+    GTEST_SKIP() << "the thread sanitizer has a thread of its own, and who has threads is confined too late";
+#endif
+  }
+};
+
 constexpr int kNotConfined = 250, kFilesFree = 251;
 
 // What `body` returns (below 200: 0, or an errno), or one of the above.
@@ -81,12 +90,12 @@ const std::vector<Call> kCalls = {
     {"socket of packets", [] { return static_cast<long>(::socket(AF_PACKET, SOCK_RAW, 0)); }, EAFNOSUPPORT},
 };
 
-TEST(Confinement, RefusesWhatAFileServerNeverNeeds) {
+TEST_F(ConfinementTest, RefusesWhatAFileServerNeverNeeds) {
   for (const Call& call : kCalls)
     EXPECT_EQ(confined({}, [&call] { return error_of(call.make()); }), call.error) << call.name;
 }
 
-TEST(Confinement, LeavesWhatItNeeds) {
+TEST_F(ConfinementTest, LeavesWhatItNeeds) {
   EXPECT_EQ(confined({},
                      [] {
                        std::thread([] {}).join();
@@ -102,11 +111,11 @@ TEST(Confinement, LeavesWhatItNeeds) {
             0);
 }
 
-TEST(Confinement, GivesNoNewPrivileges) {
+TEST_F(ConfinementTest, GivesNoNewPrivileges) {
   EXPECT_EQ(confined({}, [] { return ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 1; }), 0);
 }
 
-TEST(Confinement, KeepsToItsFiles) {
+TEST_F(ConfinementTest, KeepsToItsFiles) {
   TemporaryDirectory mine, shown, foreign;
   const std::string read_only = shown.write("file", "x"), secret = foreign.write("secret", "x");
   const Needs needs{{mine.path()}, {read_only}};
@@ -132,7 +141,7 @@ TEST(Confinement, KeepsToItsFiles) {
             0);
 }
 
-TEST(Confinement, ReachesNobodyOutside) {
+TEST_F(ConfinementTest, ReachesNobodyOutside) {
   SKIP_WITHOUT_LANDLOCK({});
   pid_t outside = ::fork();
   if (outside == 0) {
@@ -154,7 +163,7 @@ TEST(Confinement, ReachesNobodyOutside) {
   EXPECT_EQ(listening, version >= 4 ? EACCES : 0);
 }
 
-TEST(Confinement, LetsProgramsOfTheUserRunWhereTheyTellCredentials) {
+TEST_F(ConfinementTest, LetsProgramsOfTheUserRunWhereTheyTellCredentials) {
   Needs needs;
   needs.programs = true;
   EXPECT_EQ(confined(needs,
@@ -166,7 +175,7 @@ TEST(Confinement, LetsProgramsOfTheUserRunWhereTheyTellCredentials) {
   EXPECT_EQ(confined(needs, [] { return error_of(::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr)); }), EPERM);
 }
 
-TEST(Confinement, IsNotForSomeThreadsOnly) {
+TEST_F(ConfinementTest, IsNotForSomeThreadsOnly) {
   pid_t pid = ::fork();
   if (pid == 0) {
     std::jthread other([](std::stop_token stop) {
