@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/failpoint.h"
 #include "base/ids.h"
+#include "crypto/key_ring.h"
 #include "crypto/keys.h"
 #include "crypto/secret.h"
 
