@@ -20,10 +20,13 @@ for round in $(seq "$kills"); do
   wait_for_end "$pid"
   rm -rf "$work/left"
   cp -a --sparse=always "$work/state" "$work/left"
-  "$coffer" check "$store" --state-dir "$work/left" --sample 1 >"$work/checked" 2>&1 || {
+  # (A record whose hint was not put any more is no fault of the kill: the next mount puts it.)
+  "$coffer" check "$store" --state-dir "$work/left/coffer" --sample 1 >"$work/checked" 2>&1 ||
+    [ -z "$(grep '^FAULT' "$work/checked" | grep -v 'no hint names the newest record')" ] || {
     cat "$work/checked" >&2
     fail "round $round left a fault behind"
   }
+  grep -q '^this device: ' "$work/checked" || fail "the copy of the replica was not looked at: $(cat "$work/checked")"
   mount_on "$store" "$work/m"
   "$here/crash_workload.py" check "$work/m" "$work/record" || fail "round $round lost something"
 done
