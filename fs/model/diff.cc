@@ -436,6 +436,9 @@ class Settler {
     if (!now) return {};
     TRY(Entry e, decode_entry(*now));
     TRY(std::optional<Bytes> known, start_.get(inode_key(e.ino)));
+    if (!known) {
+      TRY(known, start_.get(tombstone_key(e.ino)));
+    }
     if (known) TRYV(model::end_diversion(out_, dir, e.ino, e.name));  // what is new was diverted nowhere
     return {};
   }
