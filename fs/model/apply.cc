@@ -162,13 +162,15 @@ class Applier {
 
   Result<void> run() {
     TRYV(make_root_if_missing());
+    TRYV(state_.find_families());
     for (const InodeChange& c : state_.changes.inodes)
       if (c.kind == InodeChange::Kind::kMade) TRYV(make_inode(c));
     ContentApplier contents(state_);
     std::vector<Ino> files(state_.changes.inodes.size());
     for (size_t i = 0; i < files.size(); ++i) {
       const InodeChange& c = state_.changes.inodes[i];
-      if (!c.content || made_.contains(c.ino)) continue;
+      const bool aside = state_.is_aside(c.ino);
+      if (!c.content || made_.contains(c.ino) || (c.only_seen() && !aside)) continue;
       TRY(Ino ino, resolve_alias(state_.rows, c.ino));
       if (c.origin != 0) {
         TRY(bool known, is_known(ino));
@@ -176,12 +178,16 @@ class Applier {
           TRY(ino, resolve_alias(state_.rows, c.origin));
         }
       }
-      TRY(files[i], contents.apply(ino, *c.content));
+      TRY(files[i], contents.apply(ino, *c.content,
+                                   !aside          ? ContentApplier::Where::kThere
+                                   : c.only_seen() ? ContentApplier::Where::kSeenAside
+                                                   : ContentApplier::Where::kAside));
     }
     TRYV(NameApplier(state_).run());
     for (size_t i = 0; i < files.size(); ++i) {
       const InodeChange& c = state_.changes.inodes[i];
-      if (c.kind != InodeChange::Kind::kRemoved && !made_.contains(c.ino)) TRYV(change_attributes(c, files[i]));
+      if (c.kind != InodeChange::Kind::kRemoved && !made_.contains(c.ino) && !c.only_seen())
+        TRYV(change_attributes(c, files[i]));
     }
     return {};
   }

@@ -12,6 +12,8 @@
 //     directory that is not empty is not removed; a change to a removed inode brings it back from its tombstone, where it was.
 //   - a directory has one place: an addition of a directory that has one elsewhere moves it; a move below itself does
 //     not happen and the directory stays.
+//   - a database and its log (family.h) are one: when any of them was changed elsewhere, all that the author saw of them
+//     goes to conflict names, and none is removed.
 //   - no rule leaves an orphan, a dangling name, a wrong link count, or a second parent of a directory.
 #pragma once
 
@@ -43,6 +45,8 @@ struct Conflict {
   Ino original = 0;  // 0: none any more
   Ino copy = 0;
   Name copy_name;
+  std::string device;  // the author's
+  bool seen = false;   // which he did not change: something else of its family (family.h) went aside with it
 };
 
 struct Applied {

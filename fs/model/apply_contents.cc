@@ -55,7 +55,8 @@ class ChangedExtents : public ExtentSource {
 
 }  // namespace
 
-Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change) {
+Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change, Where where) {
+  const bool aside = where != Where::kThere, seen = where == Where::kSeenAside;
   TRY(ApplyState::Followed followed, state_.follow(ino, change.base));
   const Ino file = followed.ino();
 
@@ -74,32 +75,37 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change) {
     if (!tombstone->inode.is_regular()) return 0;
   }
   if (inode && !inode->is_regular()) return 0;
-  if (version == change.version) return file;
-  TRY(std::optional<Displaced> known, get_displaced(state_.rows, file, change.version));
-  if (known) return file;
+  if (!seen) {
+    if (version == change.version) return file;
+    TRY(std::optional<Displaced> known, get_displaced(state_.rows, file, change.version));
+    if (known) return file;
+  }
 
   Ino target = file;
   if (!inode) {
     TRYV(bring_back(file, change));
+    if (aside) state_.set_aside(file);
   } else {
-    bool current = version == change.base;
-    if (!current) {
+    bool current = version == change.base && !aside;
+    if (!current && !aside) {
       TRY(std::optional<VersionExtents> base, open_version(state_.rows, file, *inode, version, change.base));
       current = base && base->is_present();
     }
     if (current) {
       TRYV(update(file, *inode, change));
     } else {
-      TRY(target, conflict(ino, file, *inode, change));
+      TRY(target, conflict(ino, file, *inode, change, where));
     }
   }
+  if (aside) state_.out.touch.contents.push_back(file);  // its author's is the copy
+  state_.out.touch.contents.push_back(target);
+  if (seen) return target;
   // Whoever names this version next names it as the contents of the file that he knows.
   for (Ino way : followed.way) TRYV(put_moved_if_new(state_.rows, way, change.version, target));
   if (origin != 0) {
     TRY(origin, resolve_alias(state_.rows, origin));
     TRYV(put_moved_if_new(state_.rows, origin, change.version, target));
   }
-  state_.out.touch.contents.push_back(target);
   return target;
 }
 
@@ -135,10 +141,12 @@ Result<void> ContentApplier::bring_back(Ino file, const ContentChange& change) {
   return finish(edit, keeper, file, inode, change);
 }
 
-Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change) {
+Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change,
+                                     Where where) {
+  const bool aside = where != Where::kThere;
   TRY(std::optional<VersionExtents> base, open_version(state_.rows, file, inode, inode.version, change.base));
   ChangedExtents theirs(base ? &*base : nullptr, change);
-  if (change.size == inode.size) {
+  if (change.size == inode.size && !aside) {
     TRY(bool same, same_extents(theirs, FileExtents(state_.rows, file, inode)));
     if (same) {
       TRYV(VersionKeeper(state_.rows, file, change.version, change.size).finish(inode.version));
@@ -156,7 +164,7 @@ Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, co
   copy.blocks = false;
   copy.origin = inode.origin != 0 ? inode.origin : file;
   copy.size = change.size;
-  copy.version = change.version;
+  copy.version = where == Where::kSeenAside ? copy_ino : change.version;  // what was seen is what it was, too
   ExtentEdit edit(state_.rows, copy_ino, copy);
   TRYV(edit.become(theirs));
   TRYV(edit.finish());
@@ -165,7 +173,7 @@ Result<Ino> ContentApplier::conflict(Ino named, Ino file, const Inode& inode, co
     put_xattrs(state_.rows, copy_ino, copy, xattrs);
   }
   put_inode(state_.rows, copy_ino, copy);
-  state_.add_loose(copy_ino, {ApplyState::Origin::kCopy, {file, {}}});
+  state_.add_loose(copy_ino, {ApplyState::Origin::kCopy, {aside ? named : file, {}}});
   return copy_ino;
 }
 

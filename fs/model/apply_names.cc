@@ -36,7 +36,7 @@ Result<void> NameApplier::find_removals() {
     TRY(ApplyState::Followed followed, state_.follow(c.ino, c.removed_version));
     Removal removal{followed.ino(), false};
     TRY(std::optional<Inode> inode, state_.find(removal.ino));
-    if (inode && removal.ino != kRootIno) {
+    if (inode && removal.ino != kRootIno && !state_.is_aside(c.ino)) {
       removal.allowed = !inode->is_regular() || inode->version == c.removed_version;
       if (!removal.allowed) {
         TRY(std::optional<VersionExtents> seen,
@@ -191,11 +191,12 @@ Result<void> NameApplier::attach(Step& step) {
   if (inode->is_directory()) {
     TRY(bool below, is_within(rows_, dir, ino));
     if (below) {
-      state_.out.conflicts.push_back({ino, 0, {dir, e.name}});
+      state_.out.conflicts.push_back({ino, 0, {dir, e.name}, state_.author.device, false});
       return {};
     }
   }
-  if (taken && !is_attached(ino, *inode)) {
+  const bool aside = state_.is_aside(e.after) && !is_attached(ino, *inode);
+  if (taken && !aside && !is_attached(ino, *inode)) {
     TRY(bool merged, merge(ino, *inode, taken->entry.ino));
     if (merged) return {};
   }
@@ -206,7 +207,7 @@ Result<void> NameApplier::attach(Step& step) {
     TRY(inode, state_.find(ino));
     TRY(taken, find_entry(rows_, dir, step.name));
   }
-  TRY(std::string name, add_diverted(dir, step.name, ino, *inode, taken ? taken->entry.ino : 0));
+  TRY(std::string name, add_diverted(dir, step.name, ino, *inode, taken ? taken->entry.ino : 0, aside));
   if (name != e.name) put_diverted(rows_, dir, ino, e.name, name);  // that is what its author calls it
 
   // Moved on both sides: the later move counts.
@@ -250,7 +251,7 @@ Result<void> NameApplier::place_loose() {
       state_.settle(ino);
     } else {
       // A move that could not be, the last name of a file that nobody removed, or what a change brought back.
-      TRYV(place(ino, how.place));
+      TRYV(place(ino, how.place, how.aside));
     }
   }
   return {};
@@ -320,35 +321,54 @@ Result<void> NameApplier::add(Ino dir, const std::string& name, Ino ino, Inode& 
   return {};
 }
 
-Result<std::string> NameApplier::add_diverted(Ino dir, const std::string& name, Ino ino, Inode& inode, Ino taken_by) {
-  if (taken_by == 0) {
+Result<std::string> NameApplier::add_diverted(Ino dir, const std::string& name, Ino ino, Inode& inode, Ino taken_by,
+                                              bool aside) {
+  if (taken_by == 0 && !aside) {
     TRYV(add(dir, name, ino, inode));
     return name;
   }
   TRY(std::string other, free_name(dir, name));
   TRYV(add(dir, other, ino, inode));
   put_diverted(rows_, dir, ino, name, other);
-  state_.out.conflicts.push_back({taken_by, ino, {dir, other}});
+  const bool seen = inode.is_regular() && inode.version == ino;  // ContentApplier::conflict
+  state_.out.conflicts.push_back({taken_by, ino, {dir, other}, state_.author.device, seen});
   return other;
 }
 
 Result<std::string> NameApplier::free_name(Ino dir, const std::string& name) {
+  const Family family = family_of(dir, name);
+  if (state_.is_aside(family)) {  // all of it by the same number
+    unsigned& attempt = attempts_[std::to_string(dir) + "/" + family.stem];
+    for (bool free = attempt > 0; !free;) {
+      ++attempt;
+      free = true;
+      for (std::string_view suffix : {"", "-wal", "-journal", "-shm"}) {
+        const std::string other =
+            conflict_name(family.stem + std::string(suffix), state_.author.device, state_.author.when, attempt);
+        TRY(std::optional<FoundEntry> taken, find_entry(rows_, dir, other));
+        free = free && !taken;
+      }
+    }
+    std::string other = conflict_name(name, state_.author.device, state_.author.when, attempt);
+    TRY(std::optional<FoundEntry> taken, find_entry(rows_, dir, other));
+    if (!taken) return other;
+  }
   unsigned& attempt = attempts_[std::to_string(dir) + "/" + name];
   return free_conflict_name(rows_, dir, name, state_.author.device, state_.author.when, attempt);
 }
 
-Result<void> NameApplier::place(Ino ino, const Place& at) {
+Result<void> NameApplier::place(Ino ino, const Place& at, bool aside) {
   TRY(Ino dir, ensure_directory(at.first));
   TRY(bool rooted, is_rooted_apart(dir, ino));
   if (!rooted) dir = kRootIno;
   TRY(Inode inode, get_inode(rows_, ino));
   if (is_attached(ino, inode)) return {};
   TRY(std::optional<FoundEntry> taken, find_entry(rows_, dir, at.second));
-  if (taken) {
+  if (taken && !aside) {
     TRY(bool merged, merge(ino, inode, taken->entry.ino));
     if (merged) return {};
   }
-  TRY(std::string name, add_diverted(dir, at.second, ino, inode, taken ? taken->entry.ino : 0));
+  TRY(std::string name, add_diverted(dir, at.second, ino, inode, taken ? taken->entry.ino : 0, aside));
   return {};
 }
 

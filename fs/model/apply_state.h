@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -11,6 +12,7 @@
 
 #include "fs/model/apply.h"
 #include "fs/model/extent_map.h"
+#include "fs/model/family.h"
 #include "fs/model/remains.h"
 
 namespace coffer::model {
@@ -29,7 +31,8 @@ class ApplyState {
   enum class Origin { kMade, kRevived, kDetached, kCopy };
   struct Loose {
     Origin origin;
-    Place place;  // kRevived: where it was; kCopy: the original's number
+    Place place;         // kRevived: where it was; kCopy: the original's number
+    bool aside = false;  // goes to a conflict name beside that place, even if it is free
   };
 
   // An inode that is in the tree, or loose.
@@ -42,6 +45,13 @@ class ApplyState {
   void settle(Ino ino) { loose_.erase(ino); }
   // It is as if it had never been anywhere.
   void detach_anew(Ino ino) { loose_.at(ino) = {Origin::kMade, {}}; }
+  void set_aside(Ino ino) { loose_.at(ino).aside = true; }
+
+  // Families that the record touches and that were changed elsewhere: what the author saw of them goes to conflict names,
+  // all of it, so that no log lies beside a database that it is not of.
+  Result<void> find_families();
+  bool is_aside(Ino ino) const { return aside_.contains(ino); }  // by the author's number
+  bool is_aside(const Family& family) const { return families_.contains(family); }
 
   // Takes a removed inode out of its tombstone, with the contents that everybody knew; it is loose then. False: there is
   // no tombstone.
@@ -62,9 +72,12 @@ class ApplyState {
  private:
   // Whether they are what everybody sees in it, or saw last.
   Result<bool> has_contents(Ino ino, Version version) const;
+  Result<bool> changed_elsewhere(const InodeChange& c) const;
 
   std::unordered_map<Ino, Loose> loose_;
   std::vector<Ino> loose_order_;
+  std::unordered_set<Ino> aside_;
+  std::set<Family> families_;
 };
 
 // Contents, before names. Makes conflict copies as loose inodes.
@@ -72,13 +85,18 @@ class ContentApplier {
  public:
   explicit ContentApplier(ApplyState& state) : state_(state) {}
   // The file that has the contents then, or had them already; 0: there is nothing to apply them to.
-  Result<Ino> apply(Ino ino, const ContentChange& change);
+  enum class Where {
+    kThere,
+    kAside,      // in another file than the one that is there
+    kSeenAside,  // likewise, for what did not change (InodeChange::only_seen)
+  };
+  Result<Ino> apply(Ino ino, const ContentChange& change, Where where);
 
  private:
   Result<void> update(Ino file, Inode& inode, const ContentChange& change);
   Result<void> finish(ExtentEdit& edit, VersionKeeper& keeper, Ino file, Inode& inode, const ContentChange& change);
   Result<void> bring_back(Ino file, const ContentChange& change);
-  Result<Ino> conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change);
+  Result<Ino> conflict(Ino named, Ino file, const Inode& inode, const ContentChange& change, Where where);
   ApplyState& state_;
 };
 
@@ -116,10 +134,11 @@ class NameApplier {
   // Adds an entry, whose name is free.
   Result<void> add(Ino dir, const std::string& name, Ino ino, Inode& inode);
   // Puts a loose inode at a place, or as near to it as possible.
-  Result<void> place(Ino ino, const Place& at);
+  Result<void> place(Ino ino, const Place& at, bool aside = false);
   Result<std::string> free_name(Ino dir, const std::string& name);
-  // Adds under `name`, or under a conflict name when `taken_by` has it.
-  Result<std::string> add_diverted(Ino dir, const std::string& name, Ino ino, Inode& inode, Ino taken_by);
+  // Adds under `name`, or under a conflict name when `taken_by` has it, or at once when it is to go `aside`.
+  Result<std::string> add_diverted(Ino dir, const std::string& name, Ino ino, Inode& inode, Ino taken_by,
+                                   bool aside = false);
   // One of two equal things takes the place of the other, which is loose.
   Result<bool> merge(Ino loose, const Inode& inode, Ino other);
   Result<Ino> ensure_directory(Ino ino);

@@ -49,6 +49,8 @@ struct InodeChange {
   // the conflict that made the copy; a change to it finds its version by way of the origin then.
   Ino origin = 0;
 
+  // Its contents did not change, but belong to others that did (family.h): `content` names the version that the author saw.
+  bool only_seen() const { return kind == Kind::kChanged && content && content->base == content->version; }
   bool operator==(const InodeChange&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "fs/model/apply.h"
+#include "fs/model/family.h"
 
 namespace coffer::model {
 namespace {
@@ -57,11 +58,10 @@ std::string conflict_name(std::string_view name, std::string_view device, WallTi
   if (attempt > 1) mark += ", " + std::to_string(attempt);
   mark += ")";
 
-  std::string_view stem = name, extension;
-  if (size_t dot = name.rfind('.'); dot != std::string_view::npos && dot > 0 && name.size() - dot <= kExtensionMax) {
-    stem = name.substr(0, dot);
-    extension = name.substr(dot);
-  }
+  std::string_view stem = name.substr(0, name.size() - companion_suffix(name).size());
+  if (size_t dot = stem.rfind('.'); dot != std::string_view::npos && dot > 0 && stem.size() - dot <= kExtensionMax)
+    stem = stem.substr(0, dot);
+  std::string_view extension = name.substr(stem.size());  // and what SQLite adds to the name of a database
   std::string out(cut(stem, kNameMax - mark.size() - extension.size()));
   out += mark;
   out += extension;
@@ -72,7 +72,10 @@ std::optional<ConflictName> parse_conflict_name(std::string_view name) {
   const size_t mark = name.rfind(kMark), end = name.rfind(')');
   if (mark == std::string_view::npos || mark == 0 || end == std::string_view::npos || end < mark) return std::nullopt;
   std::string_view extension = name.substr(end + 1);
-  if (!extension.empty() && (extension[0] != '.' || extension.size() > kExtensionMax)) return std::nullopt;
+  // (An x stands for the original, so that "-wal" alone is a suffix of something.)
+  const std::string with_stem = "x" + std::string(extension);
+  const std::string_view proper = extension.substr(0, extension.size() - companion_suffix(with_stem).size());
+  if (!proper.empty() && (proper[0] != '.' || proper.size() > kExtensionMax)) return std::nullopt;
   std::string_view inside = name.substr(mark + kMark.size(), end - mark - kMark.size());
   ConflictName out;
   auto last = take_last(inside);

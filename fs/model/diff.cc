@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fs/model/extent_map.h"
+#include "fs/model/family.h"
 #include "fs/model/remains.h"
 #include "fs/model/tree.h"
 
@@ -213,12 +214,13 @@ std::vector<XattrChange> compare(const std::vector<Xattr>& before, const std::ve
 
 class Differ {
  public:
-  Differ(const Span& span, const ReadRows& at_start, const ReadRows& at_end)
-      : span_(span), start_(at_start), end_(at_end) {}
+  Differ(const ReadRows& rows, const Span& span, Generation last, const ReadRows& at_start, const ReadRows& at_end)
+      : rows_(rows), span_(span), last_(last), start_(at_start), end_(at_end) {}
 
   Result<ChangeSet> run() {
     for (Ino ino : span_.inodes()) TRYV(add_inode(ino));
     TRYV(add_entries());
+    TRYV(add_families());
     return std::move(out_);
   }
 
@@ -332,7 +334,96 @@ class Differ {
     return {};
   }
 
+  // Of the families of which something changed, what did not change itself: exactly what apply() finds beside it when
+  // nothing happened elsewhere. So both look at the names of the start.
+  Result<void> add_families() {
+    std::set<Family> families;
+    std::unordered_set<Ino> told;
+    for (const InodeChange& c : out_.inodes) {
+      told.insert(c.ino);
+      if (c.type != FileType::kRegular || c.kind == InodeChange::Kind::kMade) continue;
+      if (c.kind == InodeChange::Kind::kChanged && !c.content) continue;
+      TRY(std::optional<Inode> inode, find_inode(start_, c.ino));
+      if (!inode) continue;
+      TRY(std::optional<Family> family, family_of(start_, *inode));
+      if (family) families.insert(std::move(*family));
+    }
+    for (const EntryChange& e : out_.entries)
+      if (e.after != 0 && e.type == FileType::kRegular && !companion_suffix(e.name).empty())
+        families.insert(family_of(e.dir, e.name));
+    TRY(std::vector<Ino> all, members_at_start(families));
+    for (Ino ino : all) {
+      if (!told.insert(ino).second) continue;
+      TRY(std::optional<Inode> inode, find_inode(start_, ino));
+      if (!inode) return fail(Code::kCorrupt, "a name leads to an inode that is missing");
+      InodeChange& c = out_.inodes.emplace_back();
+      c.ino = ino;
+      c.origin = inode->origin;
+      c.content = ContentChange{inode->version, inode->version, inode->size, {}};
+    }
+    std::sort(out_.inodes.begin(), out_.inodes.end(), [](const auto& x, const auto& y) { return x.ino < y.ino; });
+    return {};
+  }
+
+  // N rows have no history: of names that have changed since, the entries tell, those too that a newer generation changes
+  // meanwhile. So its history is read last.
+  Result<std::vector<Ino>> members_at_start(const std::set<Family>& families) const {
+    using Place = std::pair<Ino, std::string>;
+    std::vector<Ino> out;
+    if (families.empty()) return out;
+    std::map<Place, Entry> changed;
+    auto note = [&changed](const EntryPlace& place, BytesView row) -> Result<void> {
+      TRY(Entry e, decode_entry(row));
+      changed.emplace(Place{place.dir, e.name}, e);
+      return {};
+    };
+    for (const EntryPlace& place : span_.entries()) {
+      TRY(std::optional<Bytes> old, start_.get(entry_key(place.dir, place.cookie)));
+      if (old) TRYV(note(place, *old));
+    }
+    auto take = [&out](const Entry& e) {
+      if (e.type == FileType::kRegular) out.push_back(e.ino);
+    };
+    std::vector<Place> missed;
+    for (const Family& family : families) {
+      for (std::string_view member : kMembers) {
+        Place place{family.dir, family.stem + std::string(member)};
+        if (auto it = changed.find(place); it != changed.end()) {
+          take(it->second);
+          continue;
+        }
+        TRY(std::optional<Entry> entry, still_there(place.first, place.second));
+        if (entry)
+          take(*entry);
+        else
+          missed.push_back(std::move(place));
+      }
+    }
+    TRY(std::vector<HistoryEntry> newer, history_of(rows_, last_ + 1));
+    for (const HistoryEntry& h : newer) {
+      if (kind_of(h.key.bytes) != RowKind::kEntry || !h.before || span_.before(h.key) != nullptr) continue;
+      TRY(EntryPlace place, parse_entry_key(h.key.bytes));
+      TRYV(note(place, *h.before));
+    }
+    for (const Place& place : missed)
+      if (auto it = changed.find(place); it != changed.end()) take(it->second);
+    return out;
+  }
+
+  // Where a name leads that led there at the start as well.
+  Result<std::optional<Entry>> still_there(Ino dir, const std::string& name) const {
+    TRY(std::optional<Bytes> number, rows_.get(name_key(dir, name)));
+    if (!number) return std::nullopt;
+    TRY(uint64_t cookie, decode_number(*number));
+    TRY(std::optional<Bytes> row, start_.get(entry_key(dir, cookie)));
+    if (!row) return std::nullopt;
+    TRY(Entry entry, decode_entry(*row));
+    return entry.name == name ? std::optional(std::move(entry)) : std::nullopt;
+  }
+
+  const ReadRows& rows_;
   const Span& span_;
+  const Generation last_;
   const ReadRows& start_;
   const ReadRows& end_;
   ChangeSet out_;
@@ -565,7 +656,7 @@ Result<ChangeSet> diff(const ReadRows& rows, Generation first, Generation last, 
   TRY(Span span, Span::load(rows, first, last));
   AtEnd at_end(rows, newer);
   AtStart at_start(span, at_end);
-  return Differ(span, at_start, at_end).run();
+  return Differ(rows, span, last, at_start, at_end).run();
 }
 
 Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer) {

@@ -165,6 +165,11 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
     TouchFinder finder(*table);
     for (const auto& [key, put] : all.puts()) TRYV(finder.add(put));
     result.touch = finder.take();
+    for (const model::Conflict& c : result.conflicts) {
+      auto& contents = result.touch.contents;
+      if (is_seen_by_us(c) && std::find(contents.begin(), contents.end(), c.original) == contents.end())
+        contents.push_back(c.original);
+    }
     for (Ino ino : result.touch.contents) TRYV(keep_superseded(ino, result.conflicts, tx));
     for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, result.conflicts, tx));
     for (Ino ino : finder.revived()) TRYV(keep_superseded(ino, result.conflicts, tx));

@@ -219,6 +219,7 @@ struct Replica::Impl {
 
   // --- keeping.cc
   Result<std::vector<model::Orphan>> lift_orphans() const REQUIRES(state);
+  bool is_seen_by_us(const model::Conflict& c) const;
   // News is about to change or remove the contents of this file, or to bring it back, as `tx` sees it already: whoever holds
   // it goes on with the version that `table` has still.
   Result<void> keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts, model::Transaction& tx)

@@ -22,6 +22,10 @@ Result<std::vector<model::Orphan>> Replica::Impl::lift_orphans() const {
   return out;
 }
 
+bool Replica::Impl::is_seen_by_us(const model::Conflict& c) const {
+  return c.seen && c.original != 0 && c.device == options.device_name;
+}
+
 Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts,
                                             model::Transaction& tx) {
   if (!supersede_callback) return {};
@@ -29,7 +33,7 @@ Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Co
   // What was pending here, or ours, may have become a conflict copy: that is where its author goes on.
   for (const model::Conflict& c : conflicts) {
     auto copy = model::get_inode(tx, c.copy);
-    if (!copy || copy->version != old.version) continue;
+    if (!copy || (copy->version != old.version && !(c.original == ino && is_seen_by_us(c)))) continue;
     supersede_callback(ino, c.copy);
     return {};
   }

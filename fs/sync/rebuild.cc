@@ -94,7 +94,7 @@ void Rebuild::take(const OpenedRecord& opened, const std::string& key) {
   for (const model::InodeChange& change : record.changes.inodes) {
     Node& node = nodes_[change.ino];
     if (change.kind == model::InodeChange::Kind::kMade) node.directory = change.type == model::FileType::kDirectory;
-    if (!change.content) continue;
+    if (!change.content || change.only_seen()) continue;
     node.changes[record.stamp].push_back(*change.content);
     told_.insert(change.content->version);
     if (!node.size || node.size->first <= record.stamp) node.size = {record.stamp, change.content->size};

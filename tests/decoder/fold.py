@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from changes import DIRECTORY, FILE, MADE, REMOVED, Content, EntryChange, InodeChange
+from changes import CHANGED, DIRECTORY, FILE, MADE, REMOVED, Content, EntryChange, InodeChange
 from contents import Piece, joined, with_pieces
 from records import Record
 from sealing import blake2b
@@ -67,13 +67,24 @@ def cut(text: bytes, limit: int) -> bytes:
     return text[:end]
 
 
+def companion_suffix(name: bytes) -> bytes:
+    """What SQLite adds to the name of a database for what lies beside it."""
+    return next((s for s in (b"-wal", b"-journal", b"-shm") if name.endswith(s) and len(name) > len(s)), b"")
+
+
+def family_of(directory: int, name: bytes) -> Place:
+    return directory, name[: len(name) - len(companion_suffix(name))]
+
+
 def conflict_name(name: bytes, device: bytes, time: int, attempt: int) -> bytes:
     host = bytes(ord("-") if c == ord("/") or c < 32 else c for c in cut(device, DEVICE_MAX)) or b"unknown"
     date = datetime.fromtimestamp(time // 1_000_000_000, timezone.utc).strftime("%Y-%m-%d").encode()
     mark = b" (conflict, " + host + b", " + date + (b", %d" % attempt if attempt > 1 else b"") + b")"
-    dot = name.rfind(b".")
-    extension = name[dot:] if dot > 0 and len(name) - dot <= EXTENSION_MAX else b""
-    stem = name[: len(name) - len(extension)]
+    stem = name[: len(name) - len(companion_suffix(name))]
+    dot = stem.rfind(b".")
+    if dot > 0 and len(stem) - dot <= EXTENSION_MAX:
+        stem = stem[:dot]
+    extension = name[len(stem) :]
     return cut(stem, NAME_MAX - len(mark) - len(extension)) + mark + extension
 
 
@@ -106,12 +117,89 @@ class Fold:
         self.record = record
         self.loose: dict[int, tuple[int, Place]] = {}  # not in the tree yet, or not any more
         self.loose_order: list[int] = []
+        self.set_aside: set[int] = set()  # revived, and not for its old name
+        self.find_families(inodes, entries)
         made = {change.inode for change in inodes if change.kind == MADE and self.make(change)}
+        inodes = [c for c in inodes if not self.only_seen(c) or c.inode in self.aside]
         targets = {c.inode: self.change_content(c) for c in inodes if c.content and c.inode not in made}
         self.change_names(inodes, entries)
         for change in inodes:
-            if change.kind != REMOVED and change.inode not in made:
+            if change.kind != REMOVED and change.inode not in made and not self.only_seen(change):
                 self.change_attributes(change, targets.get(change.inode, 0))
+
+    # --- Families: a database and what lies beside it
+
+    @staticmethod
+    def only_seen(change: InodeChange) -> bool:
+        return change.kind == CHANGED and change.content is not None and change.content.base == change.content.version
+
+    def find_families(self, inodes: list[InodeChange], entries: list[EntryChange]) -> None:
+        """What was changed elsewhere goes to conflict names with all that its author saw of its family."""
+        self.aside: set[int] = set()  # by the author's number
+        self.families_aside: set[Place] = set()
+        families: dict[Place, list[InodeChange]] = {}
+        names: dict[Place, set[bytes]] = {}
+        for change in inodes:
+            if change.type != FILE or change.kind == MADE or change.kind == CHANGED and not change.content:
+                continue
+            number = self.remains.alias(change.inode)
+            if number in self.inodes:
+                places = self.places.get(number, set())
+                if self.inodes[number].type == FILE and len(places) == 1:
+                    families.setdefault(family_of(*next(iter(places))), []).append(change)
+            elif number in self.remains.tombs:
+                place = self.remains.tombs[number][1]
+                families.setdefault(family_of(*place), []).append(change)
+                names.setdefault(family_of(*place), set()).add(place[1])
+        made = {c.inode for c in inodes if c.type == FILE and c.kind == MADE}
+        made_names: dict[Place, list[EntryChange]] = {}
+        for entry in entries:
+            if not entry.after or entry.type != FILE:
+                continue
+            family = family_of(self.remains.alias(entry.directory), entry.name)
+            if companion_suffix(entry.name):
+                families.setdefault(family, [])
+            if entry.after in made:
+                made_names.setdefault(family, []).append(entry)
+        told = {self.remains.alias(c.inode) for c in inodes}
+        told |= {self.remains.alias(n) for e in entries for n in (e.before, e.after) if n}
+        for family, changes in families.items():
+            directory = self.inodes.get(family[0])
+            there = directory.entries if directory else {}
+            all_names, elsewhere = names.get(family, set()), False
+            for member in (b"", b"-wal", b"-journal"):
+                number = there.get(family[1] + member)
+                if number is None or self.inodes[number].type != FILE:
+                    continue
+                all_names.add(family[1] + member)
+                elsewhere |= number not in told  # its author did not see that
+            all_names |= {e.name for e in made_names.get(family, [])}
+            if len(all_names) < 2:
+                continue
+            elsewhere |= any(self.changed_elsewhere(c) for c in changes)
+            for entry in made_names.get(family, []):
+                known = (self.remains.alias(entry.before or 0), self.remains.alias(entry.after))
+                elsewhere |= there.get(entry.name, known[0]) not in known
+            if elsewhere:
+                self.families_aside.add(family)
+                self.aside |= {c.inode for c in changes} | {e.after for e in made_names.get(family, [])}
+
+    def changed_elsewhere(self, change: InodeChange) -> bool:
+        removed, content = change.kind == REMOVED, change.content
+        seen = change.seen_version if removed else content.base
+        way = self.remains.follow(self.remains.alias(change.inode), seen)
+        file, inode = way[-1], self.inodes.get(way[-1])
+        if len(way) > 1:
+            return True
+        if inode is None:
+            return not removed and file in self.remains.tombs
+        if inode.type != FILE or inode.version == seen:
+            return False
+        if not removed and not self.only_seen(change):
+            if inode.version == content.version or (file, content.version) in self.remains.versions:
+                return False
+        base = self.version(file, inode, seen)
+        return base is None or not is_equal(base, Version(inode.pieces, inode.size))
 
     # --- Inodes
 
@@ -188,21 +276,28 @@ class Fold:
         inode = self.inodes.get(file) or remains.tombs.get(file, (None,))[0]
         if inode is None or inode.type != FILE:
             return 0
-        if inode.version == content.version or (file, content.version) in remains.versions:
+        aside, seen = change.inode in self.aside, self.only_seen(change)
+        if not seen and (inode.version == content.version or (file, content.version) in remains.versions):
             return file
         target = file
         base = self.version(file, inode, content.base)
         if file not in self.inodes:  # its remover did not see this version, so it comes back with it
             self.revive(file)
             self.replace(file, inode, content, base.pieces if base else [])
-        elif base and (inode.version == content.base or is_equal(base, Version(inode.pieces, inode.size))):
+            if aside:
+                self.set_aside.add(file)
+        elif not aside and base and (inode.version == content.base or is_equal(base, Version(inode.pieces, inode.size))):
             self.replace(file, inode, content, inode.pieces)
         else:
             theirs = Version(with_pieces(base.pieces if base else [], content.pieces, content.size), content.size)
-            if is_equal(theirs, Version(inode.pieces, inode.size)):
+            if not aside and is_equal(theirs, Version(inode.pieces, inode.size)):
                 remains.versions[file, content.version] = theirs
             else:
-                target = self.make_copy(number, file, inode, content, theirs)
+                target = self.make_copy(number, file, inode, content, theirs, aside)
+                if seen:
+                    self.inodes[target].version = target
+        if seen:
+            return target
         for passed in way:
             remains.moved_if_new(passed, content.version, target)
         if inode.origin:
@@ -220,7 +315,7 @@ class Fold:
         inode.pieces, inode.size = with_pieces(base, content.pieces, content.size), content.size
         inode.version = content.version
 
-    def make_copy(self, named: int, file: int, inode: Inode, content: Content, theirs: Version) -> int:
+    def make_copy(self, named: int, file: int, inode: Inode, content: Content, theirs: Version, aside: bool) -> int:
         number, attempt = 0, 0
         while not number or number in self.inodes or number in self.remains.tombs or number in self.remains.aliases:
             seed = b"\x14coffer conflict copy" + self.record.hash + struct.pack("<QQ", named, attempt)
@@ -229,7 +324,7 @@ class Fold:
         made.xattrs = dict(inode.xattrs)
         made.pieces, made.size, made.version = theirs.pieces, theirs.size, content.version
         made.origin = inode.origin or file
-        self.set_loose(number, COPY, (file, b""))
+        self.set_loose(number, COPY, (named if aside else file, b""))
         return number
 
     # --- Names
@@ -262,7 +357,7 @@ class Fold:
                 continue
             number = self.remains.follow(self.inodes, change.inode, change.seen_version)[-1]
             inode, allowed = self.inodes.get(number), False
-            if inode and number != ROOT:
+            if inode and number != ROOT and change.inode not in self.aside:
                 seen = self.version(number, inode, change.seen_version)
                 allowed = inode.type != FILE or seen is not None and is_equal(seen, Version(inode.pieces, inode.size))
             if allowed:
@@ -354,13 +449,14 @@ class Fold:
         if inode.type == DIRECTORY and self.is_within(directory, number):
             self.note(f"a move of {change.name!r} below itself did not happen")
             return
-        if taken and not self.places.get(number) and self.merge(number, taken):
+        aside = change.after in self.aside and not self.places.get(number)
+        if taken and not aside and not self.places.get(number) and self.merge(number, taken):
             return
         if inode.type == DIRECTORY and self.places.get(number):  # it has one place: the later
             for old in list(self.places[number]):
                 self.detach(*old, number)
             taken = self.inodes[directory].entries.get(step.name, 0)
-        name = self.add_diverted(directory, step.name, number, taken)
+        name = self.add_diverted(directory, step.name, number, taken, aside)
         if name != change.name:
             self.remains.diverted[directory, number, change.name] = name
         if number in moved_from:
@@ -386,7 +482,7 @@ class Fold:
             elif why == DETACHED and number in self.removed and inode.type != DIRECTORY:
                 self.bury(number, self.least[number])
             else:
-                self.place(number, self.least[number] if why == DETACHED else place)
+                self.place(number, self.least[number] if why == DETACHED else place, number in self.set_aside)
 
     def place_copies(self) -> None:
         for number in self.loose_order:
@@ -416,30 +512,36 @@ class Fold:
         self.remains.diverted.pop((directory, number, name), None)
         self.loose.pop(number, None)
 
-    def add_diverted(self, directory: int, name: bytes, number: int, taken_by: int) -> bytes:
-        if not taken_by:
+    def add_diverted(self, directory: int, name: bytes, number: int, taken_by: int, aside: bool = False) -> bytes:
+        if not taken_by and not aside:
             self.add(directory, name, number)
             return name
-        device = self.logs[self.record.log].name
-        while True:
+        device, there = self.logs[self.record.log].name, self.inodes[directory].entries
+        family, other = family_of(directory, name), None
+        if family in self.families_aside:  # all of it by the same number
+            names = [family[1] + s for s in (b"", b"-wal", b"-journal", b"-shm")]
+            if not self.attempts.get(family):
+                self.attempts[family] = 1
+                while any(conflict_name(n, device, self.record.time, self.attempts[family]) in there for n in names):
+                    self.attempts[family] += 1
+            other = conflict_name(name, device, self.record.time, self.attempts[family])
+        while other is None or other in there:
             attempt = self.attempts[directory, name] = self.attempts.get((directory, name), 0) + 1
             other = conflict_name(name, device, self.record.time, attempt)
-            if other not in self.inodes[directory].entries:
-                break
         self.add(directory, other, number)
         self.remains.diverted[directory, number, name] = other
         self.note(f"{name!r} is taken; it became {other!r}")
         return other
 
-    def place(self, number: int, at: Place) -> None:
+    def place(self, number: int, at: Place, aside: bool = False) -> None:
         directory = self.ensure_directory(at[0])
         if not self.is_rooted_apart(directory, number):
             directory = ROOT
         if self.places.get(number):
             return
         taken = self.inodes[directory].entries.get(at[1], 0)
-        if not (taken and self.merge(number, taken)):
-            self.add_diverted(directory, at[1], number, taken)
+        if aside or not (taken and self.merge(number, taken)):
+            self.add_diverted(directory, at[1], number, taken, aside)
 
     def discard(self, number: int) -> None:
         del self.inodes[number]

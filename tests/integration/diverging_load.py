@@ -22,7 +22,7 @@ def somewhere(top):
     folder = os.path.join(top, "shared")
     while True:
         there = sorted(os.listdir(folder))
-        name = rng.choice(there) if there and rng.random() < 0.6 else rng.choice(["a.txt", "b", "c.tar.gz", "d", "e"])
+        name = rng.choice(there) if there and rng.random() < 0.6 else rng.choice(["a.txt", "b", "c.tar.gz", "d", "e", "b-wal", "b-journal", "d-wal"])
         path = os.path.join(folder, name)
         if not os.path.isdir(path) or os.path.islink(path) or rng.random() < 0.4 or folder.count("/") > 12:
             return path

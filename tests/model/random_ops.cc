@@ -14,7 +14,7 @@ std::vector<RandomOps::Found> RandomOps::walk(const Machine& m) const {
 }
 
 std::string RandomOps::name() {
-  static const char* const kNames[] = {"a", "b", "c.txt", "d", "e.tar.gz"};
+  static const char* const kNames[] = {"a", "b", "c.txt", "d", "e.tar.gz", "a-wal", "a-journal", "b-wal"};
   return kNames[below(std::size(kNames))];
 }
 

@@ -1482,6 +1482,139 @@ TEST_F(Rules, WhatALaterGenerationTouchedIsKept) {
   EXPECT_TRUE(tombstone);
 }
 
+// --- a database and what lies beside it
+
+class Databases : public Rules {
+ protected:
+  void given_database() {
+    given([](Machine& m) {
+      m.make("x.db");
+      m.write("x.db", "v0");
+      m.make("x.db-wal");
+      m.write("x.db-wal", "w0");
+    });
+  }
+  const std::string copy_ = "x (conflict, host2, 2023-11-14).db";
+};
+
+TEST_F(Databases, LogAndDatabaseChangedOnTwoSidesAreKeptApart) {
+  given_database();
+  a.write("x.db", "checkpoint of a");
+  b.write("x.db-wal", "log of b");
+  sync();
+  EXPECT_EQ(a.names(), (Names{copy_, copy_ + "-wal", "x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read("x.db"), "checkpoint of a");
+  EXPECT_EQ(a.read("x.db-wal"), "w0");
+  EXPECT_EQ(a.read(copy_), "v0");
+  EXPECT_EQ(a.read(copy_ + "-wal"), "log of b");
+}
+
+TEST_F(Databases, TwoLogsOfOneDatabase) {
+  given([](Machine& m) {
+    m.make("x.db");
+    m.write("x.db", "v0");
+  });
+  for (Machine* m : {&a, &b}) {
+    m->make("x.db-wal");
+    m->write("x.db-wal", "log of " + std::to_string(m->id()));
+  }
+  sync();
+  EXPECT_EQ(a.names(), (Names{copy_, copy_ + "-wal", "x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read("x.db-wal"), "log of 1");
+  EXPECT_EQ(a.read(copy_), "v0");
+  EXPECT_EQ(a.read(copy_ + "-wal"), "log of 2");
+}
+
+TEST_F(Databases, ALogThatTheOtherDidNotSee) {
+  given([](Machine& m) {
+    m.make("x.db");
+    m.write("x.db", "v0");
+  });
+  a.make("x.db-wal");
+  a.write("x.db-wal", "log of a");
+  b.write("x.db", "opened, changed and closed by b");
+  sync();
+  EXPECT_EQ(a.names(), (Names{copy_, "x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read("x.db"), "v0");
+  EXPECT_EQ(a.read("x.db-wal"), "log of a");
+  EXPECT_EQ(a.read(copy_), "opened, changed and closed by b");
+}
+
+TEST_F(Databases, ALogThatTheOtherTookInAndRemoved) {
+  given_database();
+  a.write("x.db", "all of it, by a");
+  a.remove("x.db-wal");
+  b.write("x.db-wal", "log of b");
+  sync();
+  EXPECT_EQ(a.names(), (Names{copy_, copy_ + "-wal", "x.db"}));
+  EXPECT_EQ(a.read("x.db"), "all of it, by a");
+  EXPECT_EQ(a.read(copy_), "v0");
+  EXPECT_EQ(a.read(copy_ + "-wal"), "log of b");
+}
+
+TEST_F(Databases, ARemovalThatComesLaterThanTheLog) {
+  given_database();
+  a.write("x.db-wal", "log of a");
+  b.write("x.db", "all of it, by b");
+  b.remove("x.db-wal");
+  sync();
+  EXPECT_EQ(a.names(), (Names{copy_, "x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read("x.db"), "v0");
+  EXPECT_EQ(a.read("x.db-wal"), "log of a");
+  EXPECT_EQ(a.read(copy_), "all of it, by b");
+}
+
+TEST_F(Databases, ARemovedOneWhoseLogWasChangedStaysWhole) {
+  given_database();
+  a.write("x.db-wal", "log of a");
+  b.remove("x.db");
+  b.remove("x.db-wal");
+  sync();
+  EXPECT_EQ(a.names(), (Names{"x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read("x.db-wal"), "log of a");
+}
+
+TEST_F(Databases, ItsAuthorGoesOnWithTheCopies) {
+  given_database();
+  a.write("x.db", "checkpoint of a");
+  b.write("x.db-wal", "log of b");
+  publish(a);
+  publish(b);
+  b.write("x.db-wal", "more of b");
+  b.write("x.db", "checkpoint of b");
+  publish(b);
+  sync();
+  EXPECT_EQ(a.read("x.db"), "checkpoint of a");
+  EXPECT_EQ(a.read("x.db-wal"), "w0");
+  const std::string second = "x (conflict, host2, 2023-11-14, 2).db";
+  EXPECT_EQ(a.names(), (Names{copy_, copy_ + "-wal", second, second + "-wal", "x.db", "x.db-wal"}));
+  EXPECT_EQ(a.read(second), "checkpoint of b");
+  EXPECT_EQ(a.read(second + "-wal"), "more of b");
+  b.write(second, "by b, who has seen it");
+  sync();
+  EXPECT_EQ(a.names().size(), 6u);
+  EXPECT_EQ(a.read(second), "by b, who has seen it");
+}
+
+TEST_F(Databases, WhoIsAloneNeverMeetsThisRule) {
+  given_database();
+  a.write("x.db-wal", "more");
+  sync();
+  a.write("x.db", "checkpoint");
+  a.remove("x.db-wal");
+  sync();
+  a.make("x.db-journal");
+  a.write("x.db-journal", "undo");
+  sync();
+  a.write("x.db", "changed");
+  a.remove("x.db-journal");
+  sync();
+  b.write("x.db", "by b");
+  sync();
+  EXPECT_EQ(a.names(), (Names{"x.db"}));
+  EXPECT_EQ(a.read("x.db"), "by b|ged|int");
+}
+
 // --- conflict names
 
 TEST(ConflictName, IsBesideAndKeepsTheExtension) {
@@ -1490,13 +1623,16 @@ TEST(ConflictName, IsBesideAndKeepsTheExtension) {
   EXPECT_EQ(conflict_name("report.pdf", "HOST", when, 2), "report (conflict, HOST, 2026-11-24, 2).pdf");
   EXPECT_EQ(conflict_name("README", "HOST", when, 1), "README (conflict, HOST, 2026-11-24)");
   EXPECT_EQ(conflict_name(".bashrc", "HOST", when, 1), ".bashrc (conflict, HOST, 2026-11-24)");
+  EXPECT_EQ(conflict_name("x.db-wal", "HOST", when, 1), "x (conflict, HOST, 2026-11-24).db-wal");
+  EXPECT_EQ(conflict_name("x-journal", "HOST", when, 1), "x (conflict, HOST, 2026-11-24)-journal");
   EXPECT_EQ(conflict_name("a.tar.gz", "", when, 1), "a.tar (conflict, unknown, 2026-11-24).gz");
   EXPECT_EQ(conflict_name("x", "a/b\n", {-1}, 1), "x (conflict, a-b-, 1969-12-31)");
 }
 
 TEST(ConflictName, IsTakenApartAgain) {
   WallTime when{1'795'500'000'000'000'000};
-  for (const char* name : {"report.pdf", "README", ".bashrc", "a.tar.gz", "a (b).c", "x (conflict, y, 2026-01-01).txt"})
+  for (const char* name : {"report.pdf", "README", ".bashrc", "a.tar.gz", "a (b).c", "x.db-wal", "x-journal",
+                           "x (conflict, y, 2026-01-01).txt"})
     for (const char* device : {"host", "two, words", "(odd)", "2026-11-24"})
       for (unsigned attempt : {1u, 2u, 4000000000u}) {
         auto parsed = parse_conflict_name(conflict_name(name, device, when, attempt));

@@ -522,6 +522,38 @@ TEST_F(SharedFile, WhatCameToNothingIsUndoneWithTheRecordBelow) {
   EXPECT_TRUE(*read == expected);
 }
 
+// News changes the log of a database while both are open here: whoever has the database open goes on with the copy that lies
+// beside the copy of the log, not with the one that the other's log belongs to.
+TEST_F(SharedFile, ADatabaseGoesAsideWithItsLogForWhoHasItOpen) {
+  share(Bytes(8192, 'd'));
+  const Ino log = make_file(*a_, kRootIno, "f-wal");
+  ASSERT_OK(a_->write(log, 0, Bytes(100, '0'), false));
+  Packs log_packs, changed_packs;
+  Exchange::receive(*b_, publish(*a_, log_packs), log_packs);
+  ASSERT_OK(b_->write(log, 0, Bytes(100, 'b'), false));
+  const OrderedRecord changed = publish(*b_, changed_packs);
+
+  std::map<Ino, Ino> superseded;
+  a_->on_supersede([&superseded](Ino ino, Ino keeper) { return superseded.emplace(ino, keeper).second; });
+  ASSERT_OK(a_->write(log, 0, Bytes(100, 'a'), false));
+  Exchange::receive(*a_, changed, changed_packs);
+  expect_sound(*a_);
+  ASSERT_TRUE(superseded.contains(log));
+  ASSERT_TRUE(superseded.contains(ino_));
+  TAKE(Ino database, a_->writable(superseded[ino_]));
+  TAKE(Ino its_log, a_->writable(superseded[log]));
+  ASSERT_OK(a_->write(database, 0, Bytes(4096, 'A'), false));
+  const std::string copy = model::conflict_name("f", "a", a_->attributes(database)->mtime, 1);
+  TAKE(model::Node by_name, a_->lookup(kRootIno, copy));
+  EXPECT_EQ(by_name.ino, database);
+  TAKE(model::Node log_by_name, a_->lookup(kRootIno, copy + "-wal"));
+  EXPECT_EQ(log_by_name.ino, its_log);
+  TAKE(Bytes original, read_all(*a_, ino_));
+  EXPECT_TRUE(original == Bytes(8192, 'd'));
+  TAKE(Bytes others, read_all(*a_, log));
+  EXPECT_TRUE(others == Bytes(100, 'b'));
+}
+
 // What the last close takes away is not what the tombstone needs, which the removal left for others.
 TEST_F(SharedFile, ClosingItAfterItsRemovalWasAppliedAgainLeavesItsTombstone) {
   const Bytes content(3'000'000, 'o');
