@@ -83,7 +83,11 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change, Where wh
 
   Ino target = file;
   if (!inode) {
-    TRYV(bring_back(file, change));
+    ContentChange back = change;
+    if (seen && version != change.base) {
+      TRY(back.version, state_.derive_ino(ino));
+    }
+    TRYV(bring_back(file, back));
     if (aside) state_.set_aside(file);
   } else {
     bool current = version == change.base && !aside;
@@ -134,6 +138,7 @@ Result<void> ContentApplier::bring_back(Ino file, const ContentChange& change) {
   TRY(bool revived, state_.revive(file));
   if (!revived) return {};
   TRY(Inode inode, get_inode(state_.rows, file));
+  if (inode.version == change.version) return {};  // he only saw it
   TRY(std::optional<VersionExtents> base, open_version(state_.rows, file, inode, inode.version, change.base));
   VersionKeeper keeper(state_.rows, file, inode.version, inode.size);
   ExtentEdit edit(state_.rows, file, inode, &keeper);

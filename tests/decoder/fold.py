@@ -3,7 +3,7 @@
 What was removed, and former versions of files, stay in memory to the end, since a later record may name them."""
 import copy
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace, field
 from datetime import datetime, timezone
 
 from changes import CHANGED, DIRECTORY, FILE, MADE, REMOVED, Content, EntryChange, InodeChange
@@ -283,7 +283,10 @@ class Fold:
         base = self.version(file, inode, content.base)
         if file not in self.inodes:  # its remover did not see this version, so it comes back with it
             self.revive(file)
-            self.replace(file, inode, content, base.pieces if base else [])
+            if seen and inode.version != content.base:
+                content = replace(content, version=self.derive(number))
+            if inode.version != content.version:
+                self.replace(file, inode, content, base.pieces if base else [])
             if aside:
                 self.set_aside.add(file)
         elif not aside and base and (inode.version == content.base or is_equal(base, Version(inode.pieces, inode.size))):
@@ -315,11 +318,15 @@ class Fold:
         inode.pieces, inode.size = with_pieces(base, content.pieces, content.size), content.size
         inode.version = content.version
 
-    def make_copy(self, named: int, file: int, inode: Inode, content: Content, theirs: Version, aside: bool) -> int:
+    def derive(self, named: int) -> int:
         number, attempt = 0, 0
         while not number or number in self.inodes or number in self.remains.tombs or number in self.remains.aliases:
             seed = b"\x14coffer conflict copy" + self.record.hash + struct.pack("<QQ", named, attempt)
             number, attempt = struct.unpack("<Q", blake2b(seed)[:8])[0] | 1 << 63, attempt + 1
+        return number
+
+    def make_copy(self, named: int, file: int, inode: Inode, content: Content, theirs: Version, aside: bool) -> int:
+        number = self.derive(named)
         made = self.inodes[number] = copy.copy(inode)
         made.xattrs = dict(inode.xattrs)
         made.pieces, made.size, made.version = theirs.pieces, theirs.size, content.version
