@@ -50,33 +50,40 @@ def rows(path):
     return found
 
 
-first = connect(f"{m1}/x.db")
-first.execute("CREATE TABLE t (who, what)")
-insert(first, "before", 300)
-first.close()
+for name in "x", "y":
+    first = connect(f"{m1}/{name}.db")
+    first.execute("CREATE TABLE t (who, what)")
+    insert(first, "before", 300)
+    first.close()
 exchange()
 assert rows(f"{m2}/x.db") == {"before": 300}
 
-# Both have it open; one takes its log into the database and closes it, the other has not done so when the news comes.
-a, b = connect(f"{m1}/x.db"), connect(f"{m2}/x.db")
-insert(a, "one", 200)
-insert(b, "two", 100)
-a.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-a.close()
+# Both have them open. One takes its log of x into the database, and not that of y; the other has not done so when the news
+# comes.
+open_there = {mount: {name: connect(f"{mount}/{name}.db") for name in "xy"} for mount in (m1, m2)}
+for name in "xy":
+    insert(open_there[m1][name], "one", 200)
+    insert(open_there[m2][name], "two", 100)
+open_there[m1]["x"].execute("PRAGMA wal_checkpoint(TRUNCATE)")
+open_there[m1]["x"].close()
 exchange()
-insert(b, "two, later", 50)
-b.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-insert(b, "two, last", 5)
-b.close()
+for name in "xy":
+    insert(open_there[m2][name], "two, later", 50)
+    open_there[m2][name].execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    insert(open_there[m2][name], "two, last", 5)
+    open_there[m2][name].close()
+exchange()
+open_there[m1]["y"].close()
 exchange()
 
 for mount in (m1, m2):
-    assert not any(name.startswith(".fuse_hidden") for name in os.listdir(mount))
-    copies = sorted(name for name in os.listdir(mount) if name.startswith("x (conflict, two, ") and name.endswith(".db"))
-    found = [rows(f"{mount}/{name}") for name in ["x.db", *copies]]
-    print(found)
-    assert found[0] == {"before": 300, "one": 200}, found
-    assert {"before": 300, "two": 100, "two, later": 50, "two, last": 5} in found[1:], found
+    for name in "xy":
+        copies = [n for n in os.listdir(mount) if n.startswith(f"{name} (conflict, two, ") and n.endswith(".db")]
+        found = [rows(f"{mount}/{n}") for n in [f"{name}.db", *copies]]
+        print(name, found)
+        assert found[0] == {"before": 300, "one": 200}, found
+        assert {"before": 300, "two": 100, "two, later": 50, "two, last": 5} in found[1:], found
+exchange()
 assert sorted(os.listdir(m1)) == sorted(os.listdir(m2))
 PYTHON
 "$coffer" unmount "$work/m1"
