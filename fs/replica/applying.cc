@@ -167,8 +167,9 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
     result.touch = finder.take();
     for (const model::Conflict& c : result.conflicts) {
       auto& contents = result.touch.contents;
-      if (is_seen_by_us(c) && std::find(contents.begin(), contents.end(), c.original) == contents.end())
-        contents.push_back(c.original);
+      if (!is_seen_by_us(c) || std::find(contents.begin(), contents.end(), c.original) != contents.end()) continue;
+      TRY(auto known, table->get(model::inode_key(c.original)));
+      if (known) contents.push_back(c.original);
     }
     for (Ino ino : result.touch.contents) TRYV(keep_superseded(ino, result.conflicts, tx));
     for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, result.conflicts, tx));

@@ -187,7 +187,7 @@ class Fold:
     def changed_elsewhere(self, change: InodeChange) -> bool:
         removed, content = change.kind == REMOVED, change.content
         seen = change.seen_version if removed else content.base
-        way = self.remains.follow(self.remains.alias(change.inode), seen)
+        way = self.remains.follow(self.inodes, self.remains.alias(change.inode), seen)
         file, inode = way[-1], self.inodes.get(way[-1])
         if len(way) > 1:
             return True
