@@ -238,6 +238,18 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
 Result<void> Replica::set_stable(uint64_t stamp) {
   Impl& r = *impl_;
   ExclusiveLock lock(r.state);
+  // From now on nothing comes that does not know all up to `stamp`; but what is applied already, and sorts after it, may have
+  // been made without, and be done again when something comes in between. Then it needs what is forgotten here, so that
+  // waits until all of it is below the line, too.
+  uint64_t newest = 0;
+  for (const auto& [last, applied] : r.applied) newest = std::max(newest, applied.record.stamp);
+  if (newest <= stamp) {
+    r.next_stable.reset();
+  } else {
+    if (!r.next_stable) r.next_stable = {stamp, newest};
+    if (stamp < r.next_stable->newest) return {};
+    stamp = std::exchange(r.next_stable, Impl::NextStable{stamp, newest})->line;
+  }
   model::PlainTransaction tx(*r.table);
   std::vector<Generation> done;
   for (const auto& [last, applied] : r.applied) {
@@ -251,11 +263,11 @@ Result<void> Replica::set_stable(uint64_t stamp) {
     for (Generation g = applied.first; g <= applied.last; ++g) TRYV(model::drop_history(tx, g));
     tx.erase(applied_key(last));
   }
-  const uint64_t newest = r.applied.at(done.back()).record.stamp;
-  tx.put(stable_key(), encode_stable(newest));
+  const uint64_t last_stable = r.applied.at(done.back()).record.stamp;
+  tx.put(stable_key(), encode_stable(last_stable));
   auto puts = tx.take();
   r.commit(puts);
-  r.stable = newest;
+  r.stable = last_stable;
   for (Generation g : done) r.applied.erase(g);
   return {};
 }

@@ -67,7 +67,11 @@ struct Replica::Impl {
   std::map<model::Generation, AppliedRecord> applied GUARDED_BY(state);  // by last generation: in the common order
   uint64_t frozen_files GUARDED_BY(state) = 0;                           // that were changed before the open generation
   uint64_t stable GUARDED_BY(state) = 0;                                 // stamp of the last that left `applied`
-  std::set<Ino> orphans GUARDED_BY(state);                               // unlinked, still known to the kernel
+  struct NextStable {
+    uint64_t line = 0, newest = 0;  // where history may be dropped when all that was applied then is below the line
+  };
+  std::optional<NextStable> next_stable GUARDED_BY(state);
+  std::set<Ino> orphans GUARDED_BY(state);  // unlinked, still known to the kernel
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
   // his way to the old number.
   struct Kept {

@@ -206,7 +206,8 @@ class Replica {
   Result<model::Applied> apply(std::span<const OrderedRecord> records,
                                std::span<const std::pair<ObjectId, PackPlace>> places,
                                std::span<const RowPut> bookkeeping);
-  // Everything up to this position in the order is stable: history below it is dropped.
+  // Nothing comes any more that sorts up to this position in the order. History is dropped up to the position that was given
+  // when nothing was applied yet that sorts after this one.
   Result<void> set_stable(uint64_t stamp);
   // Records up to this stamp are applied for good: one that sorts among them, or whose author did not know all of them, needs
   // replay() instead of apply().
