@@ -6,12 +6,12 @@
 
 #include "crypto/aead.h"
 #include "crypto/associated_data.h"
-#include "crypto/derive.h"
 #include "crypto/hash.h"
 #include "crypto/padding.h"
 #include "crypto/random.h"
 #include "crypto/require.h"
 #include "crypto/typed_groups.h"
+#include "crypto/wrapping.h"
 
 namespace coffer {
 namespace {
@@ -25,25 +25,15 @@ constexpr std::string_view kFingerprintText{"coffer pairing request\0", 23};
 constexpr std::string_view kWrappingText = "coffer pairing answer";
 constexpr std::string_view kCommitmentText = "coffer pairing commitment";
 
-using Commitment = FixedBytes<32, struct PairingCommitmentTag>;
+using internal::Commitment;
 
 Hash request_hash(BytesView request) { return Hasher().update(as_bytes(kFingerprintText)).update(request).finish(); }
 
-// The X25519 exchange of either side, with the code; nothing when `theirs` is a point of small order.
+// Of either side, with the code.
 std::optional<Secret> wrapping_key(const Secret& mine, const PublicKey& theirs, const PublicKey& ephemeral,
                                    BytesView request, const PairingCode& code) {
-  Secret shared(crypto_scalarmult_BYTES);
-  if (crypto_scalarmult(shared.data().data(), mine.view().data(), theirs.bytes.data()) != 0) return std::nullopt;
-  Secret key(kAeadKeySize);
-  internal::keyed_blake2b(key.data(), shared,
-                          {as_bytes(kWrappingText), code.secret(), blake2b(request).view(), ephemeral.view()});
-  return key;
-}
-
-Commitment commit_to(const Secret& wrapping) {
-  Commitment c;
-  internal::keyed_blake2b(c.bytes, wrapping, {as_bytes(kCommitmentText)});
-  return c;
+  return internal::wrapping_key(mine, theirs,
+                                {as_bytes(kWrappingText), code.secret(), blake2b(request).view(), ephemeral.view()});
 }
 
 Bytes answer_data(const VolumeId& volume, const ObjectId& id, BytesView header) {
@@ -121,7 +111,7 @@ Result<Bytes> seal_pairing_answer(BytesView object, const PairingCode& code, con
   w.u16(kVersion);
   w.id(request.id);
   w.id(ephemeral);
-  w.id(commit_to(*wrapping));
+  w.id(internal::commit_to(*wrapping, kCommitmentText));
   const size_t total = padded_size(kAnswerHeader + kSealOverhead + 4 + contents.size());
   if (total > kMaxPairingAnswer) return fail(Code::kTooLarge, "there are too many keys and logs to hand over");
   Secret plain(total - kAnswerHeader - kSealOverhead);
@@ -169,9 +159,7 @@ Result<Secret> PairingWait::open(BytesView answer) const {
   const Commitment commitment = r.id<Commitment>();
   if (!r.ok() || r.remaining() < kSealOverhead + 4 || answer.size() > kMaxPairingAnswer) return refused();
   auto wrapping = wrapping_key(private_key_, ephemeral, ephemeral, request_, code_);
-  if (!wrapping) return refused();
-  if (sodium_memcmp(commit_to(*wrapping).bytes.data(), commitment.bytes.data(), Commitment::kSize) != 0)
-    return refused();
+  if (!wrapping || !internal::commits_to(commitment, *wrapping, kCommitmentText)) return refused();
   Secret plain(r.remaining() - kSealOverhead);
   if (!AeadKey(std::move(*wrapping))
            .open(answer_data(volume_, id_, answer.first(kAnswerHeader)), answer.subspan(kAnswerHeader), plain.data()))

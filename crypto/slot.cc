@@ -10,6 +10,7 @@
 #include "crypto/require.h"
 #include "crypto/slot_contents.h"
 #include "crypto/slot_statement.h"
+#include "crypto/wrapping.h"
 
 namespace coffer {
 namespace {
@@ -27,7 +28,7 @@ constexpr std::string_view kBindingText = "coffer slot binding";
 constexpr std::string_view kCommitmentText = "coffer slot commitment";
 
 using Binding = FixedBytes<32, struct BindingTag>;
-using Commitment = FixedBytes<32, struct CommitmentTag>;
+using internal::Commitment;
 
 struct ParsedSlot {
   SlotHeader header;
@@ -151,17 +152,7 @@ Binding bind(const SlotSecret& slot_secret, const VolumeId& volume, const Public
 // The X25519 exchange of either side, hashed; nothing when `theirs` is a point of small order.
 std::optional<Secret> wrapping_key(const Secret& mine, const PublicKey& theirs, const PublicKey& ephemeral,
                                    const SlotHeader& h) {
-  Secret shared(crypto_scalarmult_BYTES);
-  if (crypto_scalarmult(shared.data().data(), mine.view().data(), theirs.bytes.data()) != 0) return std::nullopt;
-  Secret key(kAeadKeySize);
-  internal::keyed_blake2b(key.data(), shared, {ephemeral.view(), h.slot_public.view(), h.id.view()});
-  return key;
-}
-
-Commitment commit_to(const Secret& wrapping) {
-  Commitment c;
-  internal::keyed_blake2b(c.bytes, wrapping, {as_bytes(kCommitmentText)});
-  return c;
+  return internal::wrapping_key(mine, theirs, {ephemeral.view(), h.slot_public.view(), h.id.view()});
 }
 
 Bytes slot_associated_data(const ObjectId& id, BytesView header) {
@@ -189,7 +180,7 @@ Result<Bytes> seal(const VolumeSecrets& secrets, const SlotHeader& h, const Bind
   auto wrapping = wrapping_key(ephemeral_private, h.slot_public, ephemeral, h);
   if (!wrapping) return fail(Code::kCorrupt, "slot: its public key is none");
 
-  Bytes object = encode_header(h, binding, ephemeral, commit_to(*wrapping));
+  Bytes object = encode_header(h, binding, ephemeral, internal::commit_to(*wrapping, kCommitmentText));
   Bytes ad = slot_associated_data(h.id, object);
   Secret contents = encode_slot_contents(secrets, h.kind, object);
   object.resize(kHeaderSize + contents.size() + kSealOverhead);
@@ -205,8 +196,7 @@ Result<VolumeSecrets> open(const ParsedSlot& slot, const SlotSecret& slot_secret
     return fail(Code::kDenied, "slot: this passphrase or key does not open it");
   // From here on the secret is the slot's, and whatever does not fit is damage or forgery.
   auto wrapping = wrapping_key(slot_secret.private_key, slot.ephemeral, slot.ephemeral, h);
-  if (!wrapping) return fail(Code::kCorrupt, "slot: damaged");
-  if (sodium_memcmp(commit_to(*wrapping).bytes.data(), slot.commitment.bytes.data(), Commitment::kSize) != 0)
+  if (!wrapping || !internal::commits_to(slot.commitment, *wrapping, kCommitmentText))
     return fail(Code::kCorrupt, "slot: damaged");
   Secret plain(slot.sealed.size() - kSealOverhead);
   if (!AeadKey(std::move(*wrapping)).open(slot_associated_data(h.id, slot.covered), slot.sealed, plain.data()))
