@@ -90,10 +90,9 @@ Result<Ino> ContentApplier::apply(Ino ino, const ContentChange& change, Where wh
     TRYV(bring_back(file, back));
     if (aside) state_.set_aside(file);
   } else {
-    bool current = version == change.base && !aside;
-    if (!current && !aside) {
-      TRY(std::optional<VersionExtents> base, open_version(state_.rows, file, *inode, version, change.base));
-      current = base && base->is_present();
+    bool current = false;
+    if (!aside) {
+      TRY(current, is_present(state_.rows, file, *inode, change.base));
     }
     if (current) {
       TRYV(update(file, *inode, change));

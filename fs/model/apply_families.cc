@@ -22,8 +22,8 @@ Result<bool> ApplyState::changed_elsewhere(const InodeChange& c) const {
     TRY(std::optional<Displaced> known, get_displaced(rows, followed.ino(), c.content->version));
     if (known) return false;
   }
-  TRY(std::optional<VersionExtents> base, open_version(rows, followed.ino(), *inode, inode->version, seen));
-  return !base || !base->is_present();
+  TRY(bool present, is_present(rows, followed.ino(), *inode, seen));
+  return !present;
 }
 
 Result<void> ApplyState::find_families() {

@@ -37,11 +37,9 @@ Result<void> NameApplier::find_removals() {
     Removal removal{followed.ino(), false};
     TRY(std::optional<Inode> inode, state_.find(removal.ino));
     if (inode && removal.ino != kRootIno && !state_.is_aside(c.ino)) {
-      removal.allowed = !inode->is_regular() || inode->version == c.removed_version;
+      removal.allowed = !inode->is_regular();
       if (!removal.allowed) {
-        TRY(std::optional<VersionExtents> seen,
-            open_version(rows_, removal.ino, *inode, inode->version, c.removed_version));
-        removal.allowed = seen && seen->is_present();
+        TRY(removal.allowed, is_present(rows_, removal.ino, *inode, c.removed_version));
       }
       if (removal.allowed) removed_.insert(removal.ino);
     }
@@ -342,9 +340,9 @@ Result<std::string> NameApplier::free_name(Ino dir, const std::string& name) {
     for (bool free = attempt > 0; !free;) {
       ++attempt;
       free = true;
-      for (std::string_view suffix : {"", "-wal", "-journal", "-shm"}) {
+      for (std::string_view ending : kEndings) {
         const std::string other =
-            conflict_name(family.stem + std::string(suffix), state_.author.device, state_.author.when, attempt);
+            conflict_name(family.stem + std::string(ending), state_.author.device, state_.author.when, attempt);
         TRY(std::optional<FoundEntry> taken, find_entry(rows_, dir, other));
         free = free && !taken;
       }

@@ -5,8 +5,8 @@
 namespace coffer::model {
 
 std::string_view companion_suffix(std::string_view name) {
-  for (std::string_view suffix : {"-wal", "-journal", "-shm"})
-    if (name.size() > suffix.size() && name.ends_with(suffix)) return suffix;
+  for (std::string_view suffix : kEndings)
+    if (!suffix.empty() && name.size() > suffix.size() && name.ends_with(suffix)) return suffix;
   return {};
 }
 

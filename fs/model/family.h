@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,8 @@ std::string_view companion_suffix(std::string_view name);
 Family family_of(Ino dir, std::string_view name);
 // Of a regular file with one name; nullopt for all else.
 Result<std::optional<Family>> family_of(const ReadRows& rows, const Inode& inode);
-// What the names of its members add to the stem. (X-shm does not count: it is made anew from X-wal.)
-inline constexpr std::string_view kMembers[] = {"", "-wal", "-journal"};
+// What names of the family add to the stem; and of those that count as members. (X-shm does not: it is made anew from X-wal.)
+inline constexpr std::string_view kEndings[] = {"", "-wal", "-journal", "-shm"};
+inline constexpr std::span kMembers = std::span(kEndings).first<3>();
 
 }  // namespace coffer::model

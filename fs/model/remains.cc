@@ -217,6 +217,12 @@ Result<std::optional<VersionExtents>> open_version(const ReadRows& rows, Ino ino
   return v;
 }
 
+Result<bool> is_present(const ReadRows& rows, Ino ino, const Inode& inode, Version version) {
+  if (inode.version == version) return true;
+  TRY(std::optional<VersionExtents> extents, open_version(rows, ino, inode, inode.version, version));
+  return extents && extents->is_present();
+}
+
 Result<std::optional<VersionExtents>> open_removed(const ReadRows& rows, Ino ino) {
   TRY(std::optional<Tombstone> t, get_tombstone(rows, ino));
   if (!t) return std::nullopt;

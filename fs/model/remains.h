@@ -111,6 +111,9 @@ class VersionExtents : public ExtentSource {
 Result<std::optional<VersionExtents>> open_version(const ReadRows& rows, Ino ino, const Inode& present,
                                                    Version present_version, Version version);
 
+// Whether the contents of a version are those that the file has now.
+Result<bool> is_present(const ReadRows& rows, Ino ino, const Inode& inode, Version version);
+
 // The contents of a removed file as everybody knew them; nullopt as above.
 Result<std::optional<VersionExtents>> open_removed(const ReadRows& rows, Ino ino);
 
