@@ -127,26 +127,27 @@ Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& 
   std::optional<Bytes> revocations;
   std::set<ObjectId> placed;
   std::string before;
+  auto take = [&](std::string_view key, BytesView value) -> Result<void> {
+    if (key <= before) return fail(Code::kCorrupt, "a key is in two segments of the checkpoint");
+    before = key;
+    if (key.starts_with(LogTails::kTailPrefix)) {
+      tails.push_back({std::string(key), to_bytes(value)});
+    } else if (key.starts_with(LogTails::kMarkPrefix)) {
+      marks.push_back({std::string(key), to_bytes(value)});
+    } else if (key == Revocations::row_key().bytes) {
+      TRYV(Revocations::decode(value));
+      revocations = to_bytes(value);
+    } else if (key.starts_with('P')) {
+      TRY(auto place, decode_place(key, value));
+      placed.insert(place.first);
+      ready->places.push_back(std::move(place));
+    } else {
+      return ready->state.add(key, value);
+    }
+    return {};
+  };
   for (size_t i = 0; i < plain.size(); ++i) {
-    TRYV(visit_rows(plain[i], checkpoint.segments[i], [&](std::string_view key, BytesView value) -> Result<void> {
-      if (key <= before) return fail(Code::kCorrupt, "a key is in two segments of the checkpoint");
-      before = key;
-      if (key.starts_with(LogTails::kTailPrefix)) {
-        tails.push_back({std::string(key), to_bytes(value)});
-      } else if (key.starts_with(LogTails::kMarkPrefix)) {
-        marks.push_back({std::string(key), to_bytes(value)});
-      } else if (key == Revocations::row_key().bytes) {
-        TRYV(Revocations::decode(value));
-        revocations = to_bytes(value);
-      } else if (key.starts_with('P')) {
-        TRY(auto place, decode_place(key, value));
-        placed.insert(place.first);
-        ready->places.push_back(std::move(place));
-      } else {
-        return ready->state.add(key, value);
-      }
-      return {};
-    }));
+    TRYV(visit_rows(plain[i], checkpoint.segments[i], take));
     plain[i] = {};
   }
   TRY(LogExtent logs, check_log_rows(tails, marks));
