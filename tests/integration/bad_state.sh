@@ -8,7 +8,7 @@ store=$work/store
 state=$work/disk/state
 mkdir "$work/disk" "$work/m"
 mount -t tmpfs -o size=48m tmpfs "$work/disk" || skip "no tmpfs"
-must_say() {
+must_say_all() {
   local word
   for word in "$@"; do grep -qF -- "$word" <<<"$said" || fail "nothing about '$word' in: $said"; done
 }
@@ -26,10 +26,10 @@ leave() {  # and wait until nobody has a file open there
 # Read-only: before there is anything in it, and with all of a volume in it.
 mount -o remount,ro "$work/disk"
 expect 7 "$coffer" init "$work/new" --no-recovery-key --state-dir "$state"
-must_say "$state" 'Read-only file system' '--state-dir'
+must_say_all "$state" 'Read-only file system' '--state-dir'
 nothing_made "$work/new"
 expect 7 "$coffer" mount "$store" "$work/m" --state-dir "$state"
-must_say "$state" 'Read-only file system' '--state-dir'
+must_say_all "$state" 'Read-only file system' '--state-dir'
 not_mounted
 mount -o remount,rw "$work/disk"
 mount_on "$store" "$work/m" --state-dir "$state"
@@ -37,7 +37,7 @@ echo first >"$work/m/first"
 leave
 mount -o remount,ro "$work/disk"
 expect 7 "$coffer" mount "$store" "$work/m" --state-dir "$state"
-must_say "$state" 'Read-only file system' '--state-dir'
+must_say_all "$state" 'Read-only file system' '--state-dir'
 not_mounted
 mount -o remount,rw "$work/disk"
 
@@ -47,10 +47,10 @@ make_room() { rm "$work/disk/filler"; }
 rm -rf "$state"
 fill
 expect 1 "$coffer" init "$work/new" --no-recovery-key --state-dir "$state"
-must_say "$state" 'No space left' 'Make room'
+must_say_all "$state" 'No space left' 'Make room'
 nothing_made "$work/new"
 expect 1 "$coffer" mount "$store" "$work/m" --state-dir "$state"
-must_say "$state" 'No space left' 'Make room'
+must_say_all "$state" 'No space left' 'Make room'
 not_mounted
 make_room
 expect 0 "$coffer" init "$work/new" --no-recovery-key --state-dir "$state"
@@ -61,7 +61,7 @@ echo second >"$work/m/second"
 leave
 
 # Full, with all of the volume in it: it can be mounted, read, and removed from.
-disk_is_full() { expect 0 "$coffer" status "$work/m" && must_say 'the disk with the state directory is full' 'Make room'; }
+disk_is_full() { expect 0 "$coffer" status "$work/m" && must_say_all 'the disk with the state directory is full' 'Make room'; }
 fill
 mount_on "$store" "$work/m" --state-dir "$state"
 disk_is_full
@@ -83,7 +83,7 @@ kill -9 "$pid"
 wait_for_end "$pid"
 fill
 expect 0 "$coffer" mount "$store" "$work/m" --state-dir "$state"
-must_say 'cleared what a coffer that died had left'
+must_say_all 'cleared what a coffer that died had left'
 disk_is_full
 sha256sum <"$work/m/kept" | cmp -s - "$work/kept.sum" || fail "what was acknowledged before the kill is not there"
 mv "$store.away" "$store"
@@ -105,7 +105,7 @@ foreign() {  # WHAT: in the place of our own; "" is all of it
   rm -rf "${mine:?}$1"
   cp -a "$others$1" "$mine$1"
   expect 11 "$coffer" mount "$store" "$work/m" --state-dir "$state"
-  must_say "$mine" ' volume' "Move $mine away"
+  must_say_all "$mine" ' volume' "Move $mine away"
   not_mounted
   # As advised; and what was moved away has its own work still.
   mv "$mine" "$work/moved-away"

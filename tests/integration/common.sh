@@ -59,6 +59,19 @@ expect() {
   [ "$got" = "$wanted" ] || fail "'$*' ended with $got instead of $wanted: $said"
 }
 
+# Something in $said is of this pattern.
+must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
+
+wait_for() {  # MESSAGE COMMAND...
+  local message=$1 _
+  shift
+  for _ in $(seq 300); do
+    if "$@" >/dev/null 2>&1; then return 0; fi
+    sleep 0.1
+  done
+  fail "$message"
+}
+
 mount_on() {  # STORE DIR OPTIONS...
   mkdir -p "$2"
   "$coffer" mount "$@"

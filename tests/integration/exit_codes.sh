@@ -2,7 +2,6 @@
 # Each thing that can be wrong has its own exit code, and a sentence that helps.
 . "$(dirname "$0")/common.sh"
 store=$work/store
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
 
 expect 2 "$coffer"
 expect 2 "$coffer" frobnicate

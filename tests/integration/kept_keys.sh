@@ -3,7 +3,6 @@
 # passphrase that systemd hands over as a credential.
 . "$(dirname "$0")/common.sh"
 store=$work/store
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
 typed=$COFFER_PASSPHRASE_FILE
 unset COFFER_PASSPHRASE_FILE
 "$coffer" init "$store" --no-recovery-key --passphrase-file "$typed" >/dev/null

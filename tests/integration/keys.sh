@@ -4,7 +4,6 @@
 . "$(dirname "$0")/common.sh"
 store=$work/store
 export TALK_LOG=$work/shown
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
 pass() { # NAME PASSPHRASE: a passphrase in a file of that name
   (umask 077 && echo "$2" >"$work/$1")
 }

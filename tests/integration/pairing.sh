@@ -5,7 +5,6 @@
 . "$(dirname "$0")/common.sh"
 command -v keyctl >/dev/null && keyctl list @u >/dev/null 2>&1 || skip "no kernel keyring"
 store=$work/store
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
 typed=$COFFER_PASSPHRASE_FILE
 unset COFFER_PASSPHRASE_FILE
 "$coffer" init "$store" --recovery-key-file "$work/key" --passphrase-file "$typed" --device-name laptop

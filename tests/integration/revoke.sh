@@ -3,16 +3,6 @@
 # nowhere, it says so itself, and the new keys are not for it.
 . "$(dirname "$0")/common.sh"
 store=$work/store key=$work/key
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
-wait_for() { # MESSAGE COMMAND...
-  local message=$1 _
-  shift
-  for _ in $(seq 300); do
-    if "$@" >/dev/null 2>&1; then return 0; fi
-    sleep 0.1
-  done
-  fail "$message"
-}
 revoked_for() { "$coffer" device list "$work/$1" | grep -q 'three.*\[revoked\]'; }
 says_so() { problems "$work/m3" | grep -q 'this device has been revoked'; }
 

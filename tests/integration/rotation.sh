@@ -3,7 +3,6 @@
 # keys any more, and all ways in that there were lead to all of it.
 . "$(dirname "$0")/common.sh"
 store=$work/store key=$work/key
-must_say() { grep -qi -- "$1" <<<"$said" || fail "nothing about '$1' in: $said"; }
 (umask 077 && echo 'seventeen green umbrellas at noon' >"$work/second")
 # The epoch of each record that is not in FILE.
 epochs_since() { # FILE
@@ -13,15 +12,6 @@ epochs_since() { # FILE
 }
 records() { (cd "$store" && find log -type f | sort); }
 newest_epoch() { find "$store/head" -name 'epoch-*' | sed 's/.*epoch-//' | sort -n | tail -n 1; }
-wait_for() { # MESSAGE COMMAND...
-  local message=$1 _
-  shift
-  for _ in $(seq 300); do
-    if "$@" >/dev/null 2>&1; then return 0; fi
-    sleep 0.1
-  done
-  fail "$message"
-}
 took_up() { # STATE-DIR TIMES: it has said so often that a new epoch has begun
   [ "$(cat "$1"/*/log "$1"/*/log.1 2>/dev/null | grep -c 'a new epoch')" -ge "$2" ]
 }

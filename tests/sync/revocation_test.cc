@@ -42,6 +42,9 @@ class RevocationTest : public DevicesTest {
   }
   void revoke(Device& device) {
     ASSERT_OK(put_revocation_of(device));
+    rotate();
+  }
+  void rotate() {
     TAKE(OpenedVolume opened, open_volume(head_, read_slots(*memory_).value(), pass("word")));
     TAKE(auto members, read_members(*memory_, opened.secrets));
     ASSERT_OK(rotate_key(*memory_, head_, opened, {}, members, {},
@@ -283,9 +286,7 @@ TEST_F(RevocationTest, WhatOneHadAppliedAndAnotherHadNotIsTheSameForBoth) {
   const DeviceId id = c->identity().device;
   c->stop();
   ASSERT_OK(put_revocation(*memory_, head_, secrets(), {}, early));
-  OpenedVolume opened = open_volume(head_, read_slots(*memory_).value(), pass("word")).value();
-  ASSERT_OK(rotate_key(*memory_, head_, opened, {}, read_members(*memory_, opened.secrets).value(), {},
-                       [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass("word")); }));
+  rotate();
   wait_for_revocation({a.device.get()}, id);
   wait_until([&] { return !has(*a.device, "void"); });
   away->set_hook(nullptr);
@@ -337,9 +338,7 @@ TEST_F(RevocationTest, TheNewEpochIsNotForTheRevokedDevice) {
   EXPECT_EQ(take_device_slots(head_, read_slots(*memory_).value(), c->identity().key, taken), 0u);
   EXPECT_EQ(take_device_slots(head_, read_slots(*memory_).value(), a->identity().key, taken), 2u);
   // Nor is any later one.
-  OpenedVolume opened = open_volume(head_, read_slots(*memory_).value(), pass("word")).value();
-  ASSERT_OK(rotate_key(*memory_, head_, opened, {}, read_members(*memory_, opened.secrets).value(), {},
-                       [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass("word")); }));
+  rotate();
   taken.clear();
   EXPECT_EQ(take_device_slots(head_, read_slots(*memory_).value(), c->identity().key, taken), 0u);
 }
