@@ -101,6 +101,20 @@ LocalKeys::LocalKeys(const Secret& salted)
       secrets_(internal::derive_key(salted, kSecretsId)),
       row_keys_(internal::derive_key(salted, kRowKeysId)) {}
 
+VolumeSecrets VolumeSecrets::clone_without_signing() const {
+  VolumeSecrets out{volume, {}, signing_public, {}};
+  for (const auto& [epoch, key] : epoch_keys) out.epoch_keys.emplace(epoch, key.clone());
+  return out;
+}
+
+Bytes volume_message(std::string_view text, const VolumeId& volume, BytesView data) {
+  Bytes message = to_bytes(text);
+  Writer w(message);
+  w.id(volume);
+  w.raw(data);
+  return message;
+}
+
 DeviceCertificate DeviceCertificate::issue(const SigningKey& volume_signing, const VolumeId& volume,
                                            const DeviceId& device, const PublicKey& key, Epoch epoch) {
   DeviceCertificate c{device, key, epoch, {}, {}};
@@ -131,6 +145,12 @@ bool DeviceCertificate::valid(const PublicKey& volume_signing_public, const Volu
     voucher = &c;
   }
   return holds(*this);
+}
+
+std::vector<DeviceId> DeviceCertificate::voucher_ids() const {
+  std::vector<DeviceId> out;
+  for (const DeviceCertificate& voucher : vouchers) out.push_back(voucher.device);
+  return out;
 }
 
 void DeviceCertificate::encode(Writer& w) const {

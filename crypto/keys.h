@@ -78,12 +78,17 @@ class LocalKeys {
   PrfKey row_keys_;
 };
 
+// What the volume's signing key signs: `text`, which says what it is and ends in a zero byte | volume 16 | `data`.
+Bytes volume_message(std::string_view text, const VolumeId& volume, BytesView data);
+
 // All that an unlocked slot gives.
 struct VolumeSecrets {
   VolumeId volume;
   std::map<Epoch, Secret> epoch_keys;        // never empty; 32 bytes each
   PublicKey signing_public;                  // the volume signing key: says who is a member
   std::optional<SigningKey> signing_secret;  // absent in a device's own slot
+
+  VolumeSecrets clone_without_signing() const;
 };
 
 // A member's certificate: this device key belongs to this volume. The volume signing key says so, or another member
@@ -112,6 +117,7 @@ struct DeviceCertificate {
   static Result<DeviceCertificate> vouch(const DeviceCertificate& by, const SigningKey& by_key, const VolumeId&,
                                          const PublicKey&, Epoch);
   bool valid(const PublicKey& volume_signing_public, const VolumeId&) const;
+  std::vector<DeviceId> voucher_ids() const;
   void encode(Writer&) const;
   static DeviceCertificate decode(Reader&);  // caller checks reader.ok()
   void encode_vouchers(Writer&) const;       // there must be some

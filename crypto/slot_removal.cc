@@ -8,14 +8,6 @@ constexpr std::string_view kMagic = "coffgone";
 constexpr uint16_t kVersion = 1;
 constexpr std::string_view kRemovalText{"coffer slot removal\0", 20};
 
-Bytes signed_message(const VolumeId& volume, const ObjectId& slot) {
-  Bytes message = to_bytes(kRemovalText);
-  Writer w(message);
-  w.id(volume);
-  w.id(slot);
-  return message;
-}
-
 }  // namespace
 
 Bytes make_slot_removal(const VolumeId& volume, const SigningKey& volume_signing, const ObjectId& slot) {
@@ -24,7 +16,7 @@ Bytes make_slot_removal(const VolumeId& volume, const SigningKey& volume_signing
   w.raw(as_bytes(kMagic));
   w.u16(kVersion);
   w.id(slot);
-  w.id(volume_signing.sign(signed_message(volume, slot)));
+  w.id(volume_signing.sign(volume_message(kRemovalText, volume, slot.view())));
   return out;
 }
 
@@ -38,7 +30,8 @@ Result<ObjectId> verify_slot_removal(BytesView object, const VolumeId& volume, c
     return fail(Code::kTooNew, "slot removal: made by a later version of coffer");
   auto slot = r.id<ObjectId>();
   auto signature = r.id<Signature>();
-  if (!ours || version == 0 || !r.at_end() || !verify(signing_public, signed_message(volume, slot), signature))
+  if (!ours || version == 0 || !r.at_end() ||
+      !verify(signing_public, volume_message(kRemovalText, volume, slot.view()), signature))
     return fail(Code::kCorrupt, "slot removal: not made by a member of the volume, or damaged");
   return slot;
 }

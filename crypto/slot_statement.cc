@@ -13,14 +13,6 @@ namespace {
 constexpr uint64_t kNotesId = 5;  // sub-key of a volume key; the others are in keys.cc
 constexpr std::string_view kStatementText{"coffer slot\0", 12};
 
-Bytes signed_message(BytesView before_signature, const VolumeId& volume) {
-  Bytes message = to_bytes(kStatementText);
-  Writer w(message);
-  w.id(volume);
-  w.raw(before_signature);
-  return message;
-}
-
 Bytes note_data(const VolumeId& volume, Epoch epoch, const ObjectId& slot) {
   return associated_data(Sealed::kSlotNote, volume, epoch, slot.view(), 0);
 }
@@ -74,12 +66,13 @@ void append_statement(Bytes& object, const ObjectId& slot, const VolumeSecrets& 
   Writer w(object);
   w.u32(epoch);
   w.raw(note_key(volume_key).seal(note_data(secrets.volume, epoch, slot), plain));
-  w.id(secrets.signing_secret->sign(signed_message(object, secrets.volume)));
+  w.id(secrets.signing_secret->sign(volume_message(kStatementText, secrets.volume, object)));
 }
 
 bool statement_holds(BytesView object, const VolumeId& volume, const PublicKey& signing_public) {
   BytesView before = object.first(object.size() - Signature::kSize);
-  return verify(signing_public, signed_message(before, volume), Signature::from(object.last(Signature::kSize)));
+  return verify(signing_public, volume_message(kStatementText, volume, before),
+                Signature::from(object.last(Signature::kSize)));
 }
 
 Epoch statement_epoch(BytesView statement) { return Reader(statement).u32(); }

@@ -62,8 +62,8 @@ class Renewal {
       old_[slot.header.slot_public].insert(slot.header.id);
       if (slot.header.id == opened_.slot) opened_key_ = slot.header.slot_public;
       if (!first || revoked.contains(slot.header.slot_public)) continue;
-      TRY(Bytes again, rewrap_slot(secrets, slot.object));
-      TRYV(add(std::move(again)));
+      TRY(Bytes renewed, rewrap_slot(secrets, slot.object));
+      TRYV(add(std::move(renewed)));
     }
     for (const Member& member : members) {
       auto key = device_slot_key(member.key);
@@ -193,9 +193,7 @@ Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets
     const RecordOpening& opening = *opened->record.opening;
     const DeviceCertificate& certificate = opening.certificate;
     if (!certificate.valid(secrets.signing_public, secrets.volume) || !opened->signed_by(certificate.key)) continue;
-    Member& member = members[certificate.device];
-    member = {certificate.device, certificate.key, opening.device_name, {}};
-    for (const DeviceCertificate& voucher : certificate.vouchers) member.vouchers.push_back(voucher.device);
+    members[certificate.device] = {certificate.device, certificate.key, opening.device_name, certificate.voucher_ids()};
   }
   std::vector<Member> out;
   for (auto& [id, member] : members) out.push_back(std::move(member));

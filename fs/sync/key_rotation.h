@@ -33,9 +33,10 @@ struct Rotation {
   size_t left_out = 0;
 };
 
-// Begins an epoch. Those of `members` that are revoked by what the store and `kept` have get no slot, and lose theirs. `opened` has the signing key, and the new volume key when it ends, also when it fails; `kept` is what this
-// device remembers, `members` get a slot of their own, and other devices' slots are renewed. `reopen` opens the volume from
-// objects with what it was opened with. kTooLarge: there are too many epochs; kBusy: others change slots all the time.
+// Begins an epoch. `opened` has the signing key, and the new volume key when it ends, also when it fails; `kept` is what this
+// device remembers, `members` get a slot of their own, and other devices' slots are renewed. Those of `members` that are
+// revoked, by what the store and `kept` have, get no slot, and lose theirs. `reopen` opens the volume from objects with what it
+// was opened with. kTooLarge: there are too many epochs; kBusy: others change slots all the time.
 Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVolume& opened,
                             const std::vector<Bytes>& kept, const std::vector<Member>& members, const SlotNote& note,
                             const std::function<Result<VolumeSecrets>(const std::vector<Bytes>& objects)>& reopen);

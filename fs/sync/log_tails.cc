@@ -219,8 +219,7 @@ Result<std::optional<RecordMark>> LogTails::mark(const LogId& log, uint64_t numb
 void LogTail::set_author(const DeviceCertificate& certificate) {
   device = certificate.device;
   key = certificate.key;
-  vouchers.clear();
-  for (const DeviceCertificate& voucher : certificate.vouchers) vouchers.push_back(voucher.device);
+  vouchers = certificate.voucher_ids();
 }
 
 void LogTails::set_revoked(const std::set<LogId>& logs) {

@@ -72,9 +72,7 @@ Result<DeviceId> let_in(ObjectStore& store, const PairingCode& code, const Volum
     HandedOver handed_over;
     TRY(handed_over.certificate, DeviceCertificate::vouch(identity.certificate, identity.key, secrets.volume,
                                                           request.signing, secrets.epoch_keys.rbegin()->first));
-    handed_over.secrets.volume = secrets.volume;
-    handed_over.secrets.signing_public = secrets.signing_public;
-    for (const auto& [epoch, key] : secrets.epoch_keys) handed_over.secrets.epoch_keys.emplace(epoch, key.clone());
+    handed_over.secrets = secrets.clone_without_signing();
     handed_over.by = identity.name;
     handed_over.heads = std::move(heads);
     TRY(Bytes answer, seal_pairing_answer(*object, code, encode(handed_over)));

@@ -12,14 +12,6 @@ constexpr std::string_view kText{"coffer revocation\0", 18};
 constexpr uint16_t kVersion = 1;
 constexpr uint8_t kRowVersion = 1;
 
-Bytes signed_message(BytesView before_signature, const VolumeId& volume) {
-  Bytes message = to_bytes(kText);
-  Writer w(message);
-  w.id(volume);
-  w.raw(before_signature);
-  return message;
-}
-
 template <typename Heads, typename Devices>
 void encode_limits(Writer& w, const Heads& accepted, const Devices& kept) {
   w.varint(accepted.size());
@@ -61,7 +53,7 @@ Result<Bytes> make_revocation(Revocation revocation, const VolumeId& volume, con
   w.id(revocation.device);
   w.u64(static_cast<uint64_t>(revocation.made.ns));
   encode_limits(w, revocation.accepted, revocation.kept);
-  w.id(volume_signing.sign(signed_message(object, volume)));
+  w.id(volume_signing.sign(volume_message(kText, volume, object)));
   if (object.size() > kMaxRevocationSize) return fail(Code::kTooLarge, "the device has too many logs");
   return object;
 }
@@ -83,7 +75,7 @@ Result<Revocation> verify_revocation(BytesView object, const VolumeId& volume, c
   decode_limits(r, out.accepted, out.kept);
   const Signature signature = r.id<Signature>();
   if (!r.at_end() || version == 0) return corrupt();
-  if (!verify(signing_public, signed_message(object.first(object.size() - Signature::kSize), volume), signature))
+  if (!verify(signing_public, volume_message(kText, volume, object.first(object.size() - Signature::kSize)), signature))
     return corrupt();
   return out;
 }
@@ -132,9 +124,7 @@ bool Revocations::revoked(const DeviceId& device, const std::vector<DeviceId>& v
 }
 
 bool Revocations::revoked(const DeviceCertificate& certificate) const {
-  std::vector<DeviceId> vouchers;
-  for (const DeviceCertificate& v : certificate.vouchers) vouchers.push_back(v.device);
-  return revoked(certificate.device, vouchers);
+  return revoked(certificate.device, certificate.voucher_ids());
 }
 
 bool Revocations::revoked_by_voucher(const DeviceId& device, const std::vector<DeviceId>& vouchers) const {
