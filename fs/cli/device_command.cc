@@ -68,9 +68,7 @@ Outcome<std::string> let_in_without_mount(const Arguments& arguments, const std:
   TRY(Target target, resolve_target(arguments));
   Interrupt interrupt;
   TRY(OpenDrive drive, open_remote(target));
-  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt.token()));
-  TRY(SpaceLimits limits, usual_space_limits(volume.directory.path()));
-  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt.token()));
+  TRYV(unlock_and_open_local(drive, target, interrupt.token()));
   // What it hands over is the newest that there is.
   auto synced = drive.synchronizer->sync(interrupt.token(), {});
   auto device = synced ? let_in(drive, code) : Outcome<DeviceId>(give_up(Failure(synced.error())));

@@ -28,9 +28,7 @@ Outcome<json> collect_without_mount(const Arguments& arguments, ProgressView& vi
   TRY(Target target, resolve_target(arguments));
   Interrupt interrupt;
   TRY(OpenDrive drive, open_remote(target));
-  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, interrupt.token()));
-  TRY(SpaceLimits limits, usual_space_limits(volume.directory.path()));
-  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, interrupt.token()));
+  TRYV(unlock_and_open_local(drive, target, interrupt.token()));
   auto done =
       drive.synchronizer->collect(collect_options(arguments), interrupt.token(), [&view](const SyncProgress& p) {
         view.show({p.done_bytes, p.total_bytes, p.waiting_files, p.rate, true, ""});

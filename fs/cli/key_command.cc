@@ -22,8 +22,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kShortId = 8;  // digits; more are shown where they are needed to tell two apart
-
 const char* kind_name(SlotKind kind) {
   switch (kind) {
     case SlotKind::kPassphrase:

@@ -1,7 +1,6 @@
 #include "fs/cli/letting_in.h"
 
 #include "base/log.h"
-#include "crypto/kept_key.h"
 #include "fs/sync/key_slots.h"
 #include "fs/sync/pairing.h"
 
@@ -15,7 +14,7 @@ Outcome<DeviceId> let_in(OpenDrive& drive, const std::string& text) {
     if (d.self && d.revoked)
       return give_up(Exit::kGeneral, "this device has been revoked, and can let nobody in", "Use another device.");
   // With the epochs that have begun since the mount, as far as this device has them.
-  TRY(VolumeSecrets secrets, decode_kept_key(encode_kept_key(volume.secrets).view()));
+  VolumeSecrets secrets = volume.secrets.clone_without_signing();
   if (auto known = volume.directory.kept(); known && *known)
     take_device_slots((*known)->head, (*known)->slots, volume.identity.key, secrets.epoch_keys);
   auto device = coffer::let_in(*drive.store, *code, secrets, volume.identity, drive.synchronizer->heads());

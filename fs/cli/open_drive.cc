@@ -47,4 +47,10 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   return {};
 }
 
+Outcome<void> unlock_and_open_local(OpenDrive& drive, const Target& target, std::stop_token stop) {
+  TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, stop));
+  TRY(SpaceLimits limits, usual_space_limits(volume.directory.path()));
+  return open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, stop);
+}
+
 }  // namespace coffer::cli

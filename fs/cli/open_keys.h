@@ -46,9 +46,8 @@ class OpenKeys {
   // All that there ever were, the revoked among them.
   Outcome<std::vector<Member>> members() const;
   bool is_revoked(const Member& member) const;
-  // Of each of its logs the last record that is there now counts; nothing when it was revoked before. The new epoch is for
-  // rotate().
-  // `kept`: those that it vouched for and that stay members.
+  // Of each of its logs the last record that is there now counts; nothing when it was revoked before. `kept`: those that it
+  // vouched for and that stay members. The new epoch is for rotate().
   Outcome<void> revoke(const Member& member, std::vector<DeviceId> kept);
 
  private:

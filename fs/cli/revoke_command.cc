@@ -10,7 +10,7 @@
 namespace coffer::cli {
 namespace {
 
-constexpr size_t kShortId = 8;
+std::string called(const Member& m) { return m.name + " (" + m.device.str().substr(0, kShortId) + ")"; }
 
 // By the first digits of its id, or by a name that no other has.
 Outcome<Member> find_member(const std::vector<Member>& members, const std::string& wanted) {
@@ -36,7 +36,7 @@ Outcome<std::vector<DeviceId>> vouched_for(const OpenKeys& keys, const std::vect
   for (const Member& m : members) {
     if (std::ranges::find(m.vouchers, by.device) == m.vouchers.end() || keys.is_revoked(m)) continue;
     kept.push_back(m.device);
-    names += (names.empty() ? "" : ", ") + m.name + " (" + m.device.str().substr(0, kShortId) + ")";
+    names += (names.empty() ? "" : ", ") + called(m);
   }
   if (kept.empty() || arguments.keep_added) return kept;
   if (arguments.revoke_added) return std::vector<DeviceId>();
@@ -51,7 +51,7 @@ Outcome<void> run_device_revoke(const Arguments& arguments) {
   TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
   TRY(std::vector<Member> members, keys.members());
   TRY(Member member, find_member(members, arguments.operands[1]));
-  const std::string called = member.name + " (" + member.device.str().substr(0, kShortId) + ")";
+  const std::string name = called(member);
   const bool before = keys.is_revoked(member);
   if (!before) {
     TRY(std::vector<DeviceId> kept, vouched_for(keys, members, member, arguments));
@@ -60,14 +60,14 @@ Outcome<void> run_device_revoke(const Arguments& arguments) {
   auto rotated = keys.rotate();
   if (!rotated) {
     Failure failure = rotated.error();
-    failure.what = called + " is revoked, but no new epoch of the keys has begun: " + failure.what;
+    failure.what = name + " is revoked, but no new epoch of the keys has begun: " + failure.what;
     failure.todo = "It can still read what is written. Repeat the command.";
     return give_up(failure);
   }
   std::printf(
       "%s %s. What it published before counts; what it publishes from now on does not.\n"
       "A new epoch of the keys has begun, which %s and %s have.\n",
-      called.c_str(), before ? "was revoked before" : "is revoked",
+      name.c_str(), before ? "was revoked before" : "is revoked",
       format_count(rotated->people, "passphrase or recovery key", "passphrases and recovery keys").c_str(),
       format_count(rotated->devices, "other device", "other devices").c_str());
   std::fputs(

@@ -193,7 +193,6 @@ std::string confinement_text(const json& c) {
 }
 
 std::string devices_text(const json& devices) {
-  constexpr size_t kShortId = 8;  // digits; more are shown where they are needed to tell two apart
   std::vector<std::string> ids;
   std::map<std::string, std::string> names;
   size_t digits = kShortId, longest = sizeof "NAME" - 1;
