@@ -10,7 +10,7 @@ upstream=$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$store ${store_options[*]}" | head
 upstream=${upstream#*:}
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 python3 "$bench/link.py" "$port" "$upstream" 10 &
-proxies+=($!)
+started+=($!)
 sleep 1
 "$coffer" init "$store" --no-recovery-key "${store_options[@]}" >/dev/null
 store=${store/:$upstream/:$port}

@@ -26,7 +26,7 @@ git config --global user.email tester@localhost
 git config --global init.defaultBranch main
 git config --global --add safe.directory '*'
 
-servers=() proxies=()
+servers=() started=()  # started: processes, or -GROUPs, that are ended at the end
 mounts_here() { awk -v under="$work/" '$2 ~ "^" under { print $2 }' /proc/self/mounts; }
 clean_up() {
   local status=$? dir server
@@ -39,7 +39,7 @@ clean_up() {
   for dir in $(mounts_here); do
     timeout 20 "$coffer" unmount --now --lazy --quiet "$dir" >/dev/null 2>&1 || umount -l "$dir"
   done
-  [ "${#proxies[@]}" = 0 ] || kill "${proxies[@]}" 2>/dev/null
+  [ "${#started[@]}" = 0 ] || kill -- "${started[@]}" 2>/dev/null
   for server in "${servers[@]}"; do "$here/../servers/$server.sh" stop "$work/$server"; done
   rm -rf "$work"
   exit "$status"
@@ -124,7 +124,7 @@ start_proxy() {
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   echo ok >"$mode_file"
   python3 "$here/../servers/trouble_proxy.py" "$port" "$upstream" "$work/$server/tls" "$mode_file" &
-  proxies+=($!)
+  started+=($!)
   store=${direct_store/:$upstream/:$port}
   store_options=("${direct_options[@]/:$upstream/:$port}")
   for _ in $(seq 100); do

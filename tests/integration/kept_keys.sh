@@ -89,12 +89,12 @@ if command -v keyctl >/dev/null && keyctl list @u >/dev/null 2>&1; then
 fi
 if command -v gnome-keyring-daemon >/dev/null && command -v secret-tool >/dev/null && command -v dbus-daemon >/dev/null; then
   dbus-daemon --session --nofork --address="unix:path=$work/bus" 2>/dev/null &
-  proxies+=($!) # ended when the test is
+  started+=($!) # ended when the test is
   export DBUS_SESSION_BUS_ADDRESS=unix:path=$work/bus XDG_DATA_HOME=$work/data XDG_RUNTIME_DIR=$work/runtime
   mkdir -m 700 -p "$work/runtime" "$work/data/keyrings"
   for _ in $(seq 100); do [ ! -S "$work/bus" ] || break; sleep 0.1; done
   echo -n password | gnome-keyring-daemon --foreground --unlock --components=secrets >/dev/null 2>"$work/keyring.err" &
-  proxies+=($!)
+  started+=($!)
   for _ in $(seq 10); do
     if timeout 5 secret-tool store --label=probe probe x <<<x 2>/dev/null; then break; fi
     sleep 0.1

@@ -50,7 +50,7 @@ recovery=$(cat "$work/secret-recovery")
 printf '%s\n' "Kw7 planted" "Zm4 another" "$password" "${recovery:0:17}" "${recovery:42:17}" >"$work/secret-needles"
 chmod 600 "$work/secret-needles"
 python3 "$work/watch.py" "$work/secret-needles" >"$work/seen" &
-proxies+=($!)
+started+=($!)
 
 run mount "$store" "$work/m" --passphrase-command 'give secret1' --keep-key=secret-service
 pid=$(daemon_of "$work/m")

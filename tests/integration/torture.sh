@@ -18,7 +18,7 @@ if [ "$kind" = carried ]; then
     machines+=("$name=$work/store-$name ")
   done
   python3 "$here/../servers/carrier.py" "$seed" "${places[@]}" &
-  proxies+=($!)
+  started+=($!)
 else
   start_server "$kind"
   for name in a b c; do
