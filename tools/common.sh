@@ -57,5 +57,10 @@ install_packages() {
   command -v apt-get >/dev/null || die "this is no Debian; install what packages.txt lists in your own way: ${missing[*]}"
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "not root and no sudo; as root: apt-get install ${missing[*]}"
   say "installing ${#missing[@]} packages: ${missing[*]}"
-  with_no_services apt_install "${missing[@]}" >"${COFFER_INSTALL_LOG:-/dev/stdout}"
+  # (Not >/dev/stdout: that opens it anew, which fails where somebody else opened it, as when root's log gets a user's output.)
+  if [ -n "${COFFER_INSTALL_LOG:-}" ]; then
+    with_no_services apt_install "${missing[@]}" >"$COFFER_INSTALL_LOG"
+  else
+    with_no_services apt_install "${missing[@]}"
+  fi
 }
