@@ -14,6 +14,9 @@ skip() {
 [ -c /dev/fuse ] || skip "no /dev/fuse"
 [ "$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || skip "neither root nor fusermount3"
 
+# Debian's own programs, of which packages.txt speaks: another python3 would lack its packages, and may be slow to start.
+export PATH=/usr/bin:/bin:$PATH
+
 work=$(mktemp -d /tmp/cofXXXXXX)
 chmod 711 "$work"  # servers that give up root keep their files in it
 export HOME=$work/home XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config COFFER_RUNTIME_DIR=$work/run

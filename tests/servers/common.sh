@@ -3,6 +3,7 @@
 #   url=... ca=... user=... password=...            (WebDAV)
 #   url=s3://BUCKET endpoint=... ca=... access_key=... secret_key=... region=...
 set -eu
+export PATH=/usr/bin:/bin:$PATH  # another python3 may be slow to start
 here=$(cd "$(dirname "$0")" && pwd)
 
 usage() {
