@@ -160,6 +160,36 @@ TEST(Space, WhatARecordCarriesStaysWhileARemovedFileIsOpen) {
   EXPECT_CODE(Code::kNotFound, read(*replica, "small"));
 }
 
+// Its bytes are in no store, and never will be; when nobody has it open any more, they take no room here either, without
+// anybody changing something else.
+TEST(Space, WhatARemovedOpenFileHadGoesWhenItIsClosed) {
+  TempDir dir;
+  TestVolume volume;
+  Replica::Options options;
+  options.commit_every = std::chrono::milliseconds(1);
+  TAKE(auto replica, volume.open(dir.path(), options));
+  ASSERT_OK(replica->make_root());
+  Exchange exchange;
+  Packs packs;
+  exchange.publish(*replica, packs);  // the root
+  Ino gone = make_file(*replica, "temporary");
+  ASSERT_OK(write(*replica, gone, noise(100'000, 1)));
+  ASSERT_OK(replica->sync_file(gone));
+  ASSERT_OK(replica->unlink(kRootIno, "temporary"));
+  exchange.publish(*replica, packs);
+  ASSERT_OK(write(*replica, gone, noise(100'000, 2)));
+  ASSERT_OK(replica->sync_file(gone));
+  exchange.publish(*replica, packs);
+  EXPECT_GT(replica->packs().disk_bytes(), 100'000u);
+  bool told = false;
+  replica->on_pending([&told] { told = true; });
+  replica->forget(gone);
+  EXPECT_TRUE(told) << "nobody freezes, and finds what is dead";
+  exchange.publish(*replica, packs);
+  EXPECT_TRUE(eventually([&] { return replica->packs().disk_bytes() == 0; })) << replica->packs().disk_bytes();
+  EXPECT_EQ(replica->counters().pending_bytes, 0u);
+}
+
 class AllocationTest : public ::testing::TestWithParam<const char*> {
  protected:
   ~AllocationTest() override { arm_failpoints(""); }

@@ -134,8 +134,11 @@ void Device::write(const std::string& path, BytesView content, uint64_t offset) 
     TAKE(model::Ino dir, find(parent));
     model::NewInode what;
     what.mode = 0644;
-    TAKE(model::Node node, replica_->make(dir, name, what));
-    ino = node.ino;
+    auto made = replica_->make(dir, name, what);
+    // News may have made it since.
+    auto node = !made && made.error().code() == Code::kExists ? replica_->lookup(dir, name) : std::move(made);
+    ASSERT_OK(node);
+    ino = node->ino;
   }
   for (size_t at = 0; at < content.size(); at += 100'000)
     ASSERT_OK(
