@@ -110,12 +110,15 @@ Outcome<void> run_unmount(const Arguments& arguments) {
   std::string why =
       done->contains("reason") && (*done)["reason"].is_string() ? (*done)["reason"].get<std::string>() : "";
   std::string what = path + " unmounted; " + left + " are not in the store yet" + (why.empty() ? "" : ": " + why);
-  // Asked for with --now, it is what should happen; otherwise it is less than was asked for.
-  if (arguments.now) {
-    std::printf("%s; they are kept on this machine, and go up at the next mount\n", what.c_str());
-    return {};
+  std::string then = "They are kept on this machine, and go up at the next mount.";
+  if (done->value("revoked", false)) {
+    what = path + " unmounted; " + left + " are not in the store: this device has been revoked";
+    then = "They are kept on this machine, and never go up. To save them, mount again, and copy them elsewhere.";
   }
-  return give_up(Exit::kCutShort, what, "They are kept on this machine, and go up at the next mount.");
+  // Asked for with --now, it is what should happen; otherwise it is less than was asked for.
+  if (!arguments.now) return give_up(Exit::kCutShort, what, then);
+  std::printf("%s\n%s\n", what.c_str(), then.c_str());
+  return {};
 }
 
 }  // namespace coffer::cli

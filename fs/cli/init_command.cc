@@ -41,6 +41,7 @@ Outcome<void> publish_root(const Target& target, OpenDrive& drive, const VolumeH
   auto synced = drive.synchronizer->sync(stop, [&](const SyncProgress& p) {
     view.show({p.done_bytes, p.total_bytes, p.waiting_files, p.rate, true, ""});
   });
+  view.clear();
   drive.synchronizer->stop(synced.has_value());
   TRYV(drive.replica->close());
   TRYV(synced);

@@ -105,6 +105,7 @@ void MountedDrive::finish() {
   end_failure_ = failure;
   left_bytes_ = status.waiting_bytes;
   left_files_ = status.waiting_files;
+  revoked_ = std::ranges::any_of(status.devices, [](const DeviceStatus& d) { return d.self && d.revoked; });
   changed_.notify_all();
 }
 
@@ -251,7 +252,7 @@ Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, st
   MutexLock lock(mutex_);
   while (phase_ != Phase::kEnded) changed_.wait(mutex_);
   if (end_failure_) return give_up(*end_failure_);
-  return json{{"left_bytes", left_bytes_}, {"left_files", left_files_}, {"reason", reason}};
+  return json{{"left_bytes", left_bytes_}, {"left_files", left_files_}, {"reason", reason}, {"revoked", revoked_}};
 }
 
 Result<void> MountedDrive::take_down(bool lazy) {

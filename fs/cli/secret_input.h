@@ -19,7 +19,8 @@ Outcome<Secret> read_secret(const Fd& fd, const std::string& what);
 Outcome<Secret> secret_from_file(const std::string& path);
 // What `command` prints, run by sh; its stderr and stdin stay ours. Fails when the command fails.
 Outcome<Secret> secret_from_command(const std::string& command);
-// Asks on the terminal. kUsage when there is none, kCutShort on Ctrl-C.
+// Asks on the terminal. kUsage when there is none, kCutShort on Ctrl-C: echo is on again then, and as the signal stays pending,
+// the process dies of it where nobody blocks it, as a shell expects of what it is to break off.
 enum class Echo { kOff, kOn };
 Outcome<Secret> ask_secret(const std::string& prompt, Echo echo = Echo::kOff);
 

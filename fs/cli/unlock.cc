@@ -68,6 +68,9 @@ Outcome<OpenedVolume> Opener::open(const VolumeHead& head, const std::vector<Byt
     return give_up(Exit::kWrongPassphrase,
                    passphrase_ ? "wrong passphrase" : "this recovery key does not open the volume",
                    passphrase_ ? "Try again; whoever kept the recovery key can use --recovery-key-file." : "");
+  if (opened.error().code() == Code::kCorrupt)
+    return give_up(Exit::kDamaged, "the volume's key slots are damaged: " + opened.error().what(),
+                   "A device that has mounted it before still can, and 'coffer check --repair' there puts them back.");
   return give_up(Failure(opened.error()).in("unlock"));
 }
 

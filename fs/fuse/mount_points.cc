@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <sstream>
 
@@ -59,7 +60,8 @@ Result<void> run_fusermount(const std::string& directory, bool lazy) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   if (said.find("busy") != std::string::npos) return fail(Code::kBusy, "the mount is in use");
   if (said.find("not found") != std::string::npos) return fail(Code::kNotFound, "nothing is mounted there");
-  return fail(Code::kDenied, "fusermount3 does not unmount it");
+  said.resize(std::min(said.find('\n'), said.size()));
+  return fail(Code::kDenied, "it is not unmounted: " + (said.empty() ? "fusermount3 does not say why" : said));
 }
 
 }  // namespace

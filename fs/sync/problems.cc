@@ -44,11 +44,11 @@ std::string store_advice(Code code) {
       return "The store's address or settings cannot work as they are: check STORE and the options.";
     case Code::kUnavailable:
     case Code::kTimedOut:
-      return "Check the network, or the disk if the store is a directory. Work goes on here, and coffer keeps trying.";
+      return "Work goes on here, and coffer keeps trying. If it lasts, check the network and the server, or the disk if the "
+             "store is a directory.";
     default:
       return "The server answers in a way that coffer does not expect: check that STORE names what it should. coffer "
-             "keeps "
-             "trying; if it stays, the server's own log says more.";
+             "keeps trying; if it stays, the server's own log says more.";
   }
 }
 

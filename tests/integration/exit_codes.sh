@@ -42,6 +42,19 @@ expect 2 "$coffer" mount nameless "$work/m"
 expect 1 "$coffer" status "$work/m"
 must_say 'no coffer volume'
 
+# The beginning of a volume's first object, or of its slots: never mounted, and never made over.
+cp -r "$store" "$work/cut"
+truncate -s 20 "$work/cut/coffer"
+expect 4 "$coffer" mount "$work/cut" "$work/m" --state-dir "$work/s3"
+must_say 'cut off'
+expect 5 "$coffer" init --no-recovery-key "$work/cut"
+cp "$store/coffer" "$work/cut/coffer"
+truncate -s 20 "$work/cut"/slot/*
+expect 11 "$coffer" mount "$work/cut" "$work/m" --state-dir "$work/s3"
+must_say 'key slots are damaged'
+must_say 'check --repair'
+expect 5 "$coffer" init --no-recovery-key "$work/cut"
+
 # A newer format in the store, and in the state directory.
 cp -r "$store" "$work/newer"
 printf '\xff\x7f' | dd of="$work/newer/coffer" bs=1 seek=8 conv=notrunc status=none
@@ -68,6 +81,13 @@ expect 0 "$coffer" unmount "$work/m"
 
 # The recovery key opens it, too.
 expect 0 "$coffer" ls "$store" / --recovery-key-file "$work/key"
+
+# Ctrl-C at the prompt: it ends as by the signal, and what is typed shows again.
+printf '%s\n' 'expect Passphrase: ' interrupt 'expect ended with 130' 'expect  echo ' >"$work/script"
+# shellcheck disable=SC2016
+COFFER_PASSPHRASE_FILE='' TALK_LOG=$work/talk "$here/talk.py" "$work/script" \
+  sh -c 'trap : INT; "$0" ls "$1" /; echo "ended with $?"; stty -a' "$coffer" "$store" ||
+  fail "Ctrl-C at the prompt leaves the terminal, or ends, as it should not"
 
 # What only root can set up.
 [ "$(id -u)" = 0 ] || skip "no FUSE, and no permission: need root"

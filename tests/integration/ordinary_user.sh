@@ -73,6 +73,21 @@ he sha256sum --quiet -c - <"$work/kept.sum" || fail "the second device sees some
 he git -C "$his/m/clone" fsck --full --strict
 expect 0 he "$coffer" unmount "$his/m"
 
+# When fusermount3 refuses, who asks is told why.
+mkdir "$his/bin"
+cat >"$his/bin/fusermount3" <<S
+#!/bin/sh
+if [ "\$1" = -u ] && [ -e "$his/refuse" ]; then echo "fusermount3: for a reason" >&2; exit 1; fi
+exec "$fusermount" "\$@"
+S
+chmod 755 "$his/bin/fusermount3"
+PATH=$his/bin:$PATH he "$coffer" mount "$his/store" "$his/m"
+touch "$his/refuse"
+expect 7 he "$coffer" unmount "$his/m"
+must_say 'not unmounted: fusermount3: for a reason'
+rm "$his/refuse"
+expect 0 he "$coffer" unmount "$his/m"
+
 # Without fusermount3 it says which package has it.
 [ "$(id -u)" = 0 ] || skip "without fusermount3: needs root"
 mount --bind /dev/null "$fusermount"

@@ -47,7 +47,10 @@ for m in m1 m2; do
   [ -z "$(problems "$work/$m")" ] || fail "$m: $(problems "$work/$m")"
 done
 
-"$coffer" unmount --now --quiet "$work/m3" || true
+expect 10 "$coffer" unmount --quiet "$work/m3"
+must_say 'not in the store: this device has been revoked'
+must_say 'never go up'
+if grep -q 'at the next mount' <<<"$said"; then fail "it promises what cannot be: $said"; fi
 before=$(ls "$work/m1")
 expect 0 "$coffer" device revoke "$store" three
 must_say 'was revoked before'
