@@ -17,6 +17,11 @@ skip() {
 # Debian's own programs, of which packages.txt speaks: another python3 would lack its packages, and may be slow to start.
 export PATH=/usr/bin:/bin:$PATH
 
+# In a namespace of one's own the mounts of other tests would live on, and who unmounts one would wait for us.
+if [ -n "${COFFER_TEST_NAMESPACE:-}" ]; then
+  awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | while read -r other; do umount -l "$other" || true; done
+fi
+
 work=$(mktemp -d /tmp/cofXXXXXX)
 chmod 711 "$work"  # servers that give up root keep their files in it
 export HOME=$work/home XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config COFFER_RUNTIME_DIR=$work/run
