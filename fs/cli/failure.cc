@@ -35,7 +35,7 @@ std::string advice_for(Code code) {
   switch (code) {
     case Code::kUnavailable:
     case Code::kTimedOut:
-      return "Check the network and the store's address, then try again.";
+      return "Check the store's address, and the network or its disk, then try again.";
     case Code::kUntrusted:
       return "If the store's certificate is from an authority of your own, name its PEM file with --ca-file.";
     case Code::kTooNew:

@@ -2,12 +2,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 
 #include "base/log.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/confinement.h"
+#include "fs/cli/control_client.h"
 #include "fs/cli/daemon_start.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/log_file.h"
@@ -42,7 +44,12 @@ Outcome<std::string> check_mount_point(const Target& target) {
     std::fprintf(stderr, "coffer: cleared what a coffer that died had left mounted on %s\n", path.c_str());
   }
   struct stat st;
-  if (::stat(path.c_str(), &st) != 0) return give_up(Failure(errno_error(path, errno)));
+  if (::stat(path.c_str(), &st) != 0) {
+    const int error = errno;
+    Failure failure(errno_error(path, error));
+    if (error == ENOENT) failure.todo = "Make the directory first: mkdir -p " + path;
+    return give_up(failure);
+  }
   if (!S_ISDIR(st.st_mode)) return give_up(Exit::kUsage, path + " is not a directory");
   std::string store = target.canonical.starts_with("file://") ? target.canonical.substr(7) : "";
   if (!store.empty() && (is_within(path, store) || is_within(store, path)))
@@ -158,7 +165,8 @@ Outcome<int> run_mount(const Arguments& arguments) {
     return 0;
   }
   TRY(std::string path, check_mount_point(target));
-  if (!is_empty_directory(path))
+  // (What another mount shows there is no such thing.)
+  if (!on_a_mount(path) && !is_empty_directory(path))
     std::fprintf(stderr, "coffer: note: %s is not empty; what is in it is hidden while the volume is mounted\n",
                  path.c_str());
   if (arguments.foreground) {

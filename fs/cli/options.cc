@@ -11,6 +11,11 @@
 namespace coffer::cli {
 namespace {
 
+// Goes through CLI11, whose own errors say only what is wrong, and not what would be right.
+struct BadValue {
+  Failure failure;
+};
+
 // Sizes and the like are checked by set_field, whichever way they come in.
 void add_setting(CLI::App& app, VolumeSettings& settings, const std::string& flag, const std::string& field,
                  const std::string& value_name, const std::string& help) {
@@ -18,7 +23,7 @@ void add_setting(CLI::App& app, VolumeSettings& settings, const std::string& fla
          flag,
          [&settings, field](const std::string& value) {
            auto set = set_field(settings, field, value);
-           if (!set) throw CLI::ValidationError(set.error().what);
+           if (!set) throw BadValue{set.error()};
          },
          help)
       ->type_name(value_name)
@@ -214,7 +219,7 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
         "--grace",
         [&arguments](const std::string& text) {
           auto grace = parse_duration(text);
-          if (!grace) throw CLI::ValidationError(grace.error().what);
+          if (!grace) throw BadValue{grace.error()};
           arguments.grace = *grace;
         },
         "how long it must have been so (default: 30d)")
@@ -229,6 +234,8 @@ std::variant<Arguments, Finished> parse_arguments(int argc, const char* const* a
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
     return Finished{app.exit(e)};
+  } catch (const BadValue& bad) {
+    return Finished{report(bad.failure)};
   } catch (const CLI::ParseError& e) {
     return Finished{report(Failure(Exit::kUsage, e.what(), "coffer --help lists the commands and options."))};
   }

@@ -44,7 +44,8 @@ std::string store_advice(Code code) {
       return "The store's address or settings cannot work as they are: check STORE and the options.";
     case Code::kUnavailable:
     case Code::kTimedOut:
-      return "Work goes on here, and coffer keeps trying. If it lasts, check the network and the server, or the disk if the "
+      return "Work goes on here, and coffer keeps trying. If it lasts, check the network and the server, or the disk "
+             "if the "
              "store is a directory.";
     default:
       return "The server answers in a way that coffer does not expect: check that STORE names what it should. coffer "

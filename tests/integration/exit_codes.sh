@@ -36,6 +36,11 @@ must_say 'wrong passphrase'
 expect 3 "$coffer" mount "$store" "$work/m" --state-dir "$work/s2" --passphrase-command 'echo nope'
 expect 1 "$coffer" mount "$store" "$work/m" --passphrase-command 'exit 7'
 expect 1 "$coffer" mount "$store" "$work/no-such-directory"
+must_say 'mkdir -p'
+expect 2 "$coffer" mount "$store" "$work/m" --cache-size 3
+must_say 'at least 64M'
+expect 2 "$coffer" mount "$store" "$work/m" --upload-limit much
+must_say 'like 512K'
 expect 2 "$coffer" mount "$store" "$work/m" -o no_such_option
 expect 2 "$coffer" mount "$store" "$store"
 expect 2 "$coffer" mount nameless "$work/m"
@@ -61,7 +66,10 @@ printf '\xff\x7f' | dd of="$work/newer/coffer" bs=1 seek=8 conv=notrunc status=n
 expect 9 "$coffer" mount "$work/newer" "$work/m" --state-dir "$work/s3"
 
 expect 0 "$coffer" mount "$store" "$work/m"
+: >"$work/m/file"
 expect 5 "$coffer" mount "$store" "$work/m"
+if grep -q hidden <<<"$said"; then fail "what the mount itself shows is hidden by nothing: $said"; fi
+rm "$work/m/file"
 mkdir "$work/m2"
 expect 5 "$coffer" mount "$store" "$work/m2"
 must_say 'already mounted by pid'
@@ -91,6 +99,26 @@ COFFER_PASSPHRASE_FILE='' TALK_LOG=$work/talk "$here/talk.py" "$work/script" \
 
 # What only root can set up.
 [ "$(id -u)" = 0 ] || skip "no FUSE, and no permission: need root"
+
+# A container that was started meanwhile has the mount as well: that is said, and when it ends, so does the daemon.
+expect 0 "$coffer" mount "$store" "$work/m"
+pid=$(daemon_of "$work/m")
+unshare --mount --propagation private sleep 300 &
+container=$!
+started+=("$container")
+wait_for "there is no namespace" grep -q "$work/m" "/proc/$container/mounts"
+wait_for "there is no container" grep -q sleep "/proc/$container/comm"
+echo kept >"$work/m/kept"
+expect 5 "$coffer" unmount "$work/m"
+must_say 'another mount namespace'
+if mountpoint -q "$work/m"; then fail "it is mounted here still"; fi
+kill "$container"
+wait_for_end "$pid"
+expect 0 "$coffer" mount "$store" "$work/m"
+[ "$(cat "$work/m/kept")" = kept ] || fail "what was written before is not there"
+rm "$work/m/kept"
+expect 0 "$coffer" unmount "$work/m"
+
 expect 6 unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$@"' - "$coffer" mount "$store" "$work/m"
 must_say 'no /dev/fuse'
 must_say modprobe
