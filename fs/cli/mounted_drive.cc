@@ -27,7 +27,7 @@ using nlohmann::json;
 constexpr Nanos kUnmountPatience = std::chrono::seconds(20);  // coffer unmount, with the store away
 constexpr Nanos kUmountGrace = std::chrono::seconds(5);       // umount(8): nobody sees us work on
 constexpr Nanos kWatchInterval = std::chrono::milliseconds(200);
-constexpr Nanos kLastUserPatience = std::chrono::seconds(15);  // from the unmount to the kernel's word that nobody is left
+constexpr Nanos kLastUserPatience = std::chrono::seconds(15);  // from the unmount until the kernel ends the connection
 constexpr int kBusyRetries = 5;
 
 // Sleeps; false when `stop` came first.
@@ -254,10 +254,10 @@ Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, st
   MutexLock lock(mutex_);
   while (phase_ == Phase::kMounted)
     if (!changed_.wait_for(mutex_, kLastUserPatience))
-      return give_up(Exit::kBusy,
-                     facts_.mount_point + " is not mounted here any more, but in another mount namespace it still is",
-                     "A container or service that was started meanwhile has it (lsns -t mnt lists them). When that ends, "
-                     "coffer ends as well; nothing is lost.");
+      return give_up(
+          Exit::kBusy, facts_.mount_point + " is not mounted here any more, but in another mount namespace it still is",
+          "A container or service that was started meanwhile has it (lsns -t mnt lists them). When that ends, "
+          "coffer ends as well; nothing is lost.");
   while (phase_ != Phase::kEnded) changed_.wait(mutex_);
   if (end_failure_) return give_up(*end_failure_);
   return json{{"left_bytes", left_bytes_}, {"left_files", left_files_}, {"reason", reason}, {"revoked", revoked_}};

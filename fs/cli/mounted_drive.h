@@ -85,7 +85,7 @@ class MountedDrive : public ControlActions {
   std::optional<Leave> leave_ GUARDED_BY(mutex_);
   std::optional<Failure> end_failure_ GUARDED_BY(mutex_);
   uint64_t left_bytes_ GUARDED_BY(mutex_) = 0, left_files_ GUARDED_BY(mutex_) = 0;
-  bool revoked_ GUARDED_BY(mutex_) = false;  // what is left never goes up
+  bool revoked_ GUARDED_BY(mutex_) = false;               // what is left never goes up
   std::optional<WallTime> disk_full_ GUARDED_BY(mutex_);  // since when somebody saw it
   RateWindow uploads_ GUARDED_BY(mutex_);
 };
