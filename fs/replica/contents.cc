@@ -2,6 +2,7 @@
 // what is not sealed yet.
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "crypto/random.h"
 #include "fs/replica/impl.h"
@@ -15,6 +16,15 @@ namespace {
 
 constexpr size_t kSealFrom = 1 << 20;  // a file with this much written data has its whole frames sealed
 constexpr int kReadAttempts = 4;       // a frame can move between looking it up and reading it
+
+// PackStore::append(), which throws nothing.
+Result<FrameRef> append_frame(PackStore& packs, BytesView plain) {
+  try {
+    return packs.append(plain);
+  } catch (const std::bad_alloc&) {
+    return fail(Code::kNoSpace, "out of memory");
+  }
+}
 
 }  // namespace
 
@@ -69,11 +79,13 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
     std::vector<Extent> extents;
     extents.reserve(pieces.size());
     uint64_t end = 0;
-    for (const WriteBuffer::Piece& p : pieces) {
-      TRY(FrameRef frame, packs->append(p.bytes));
-      uint32_t length = static_cast<uint32_t>(p.bytes.size());
-      extents.push_back({p.offset, length, 0, length, frame});
-      end = p.offset + length;
+    std::vector<Result<FrameRef>> frames(pieces.size());
+    seal_helpers.run(pieces.size(), [&](size_t i) { frames[i] = append_frame(*packs, pieces[i].bytes); });
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      TRY(FrameRef frame, frames[i]);
+      uint32_t length = static_cast<uint32_t>(pieces[i].bytes.size());
+      extents.push_back({pieces[i].offset, length, 0, length, frame});
+      end = pieces[i].offset + length;
     }
     ExclusiveLock lock(state);
     model::Transaction tx(*table, *touched);
@@ -261,8 +273,9 @@ Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::
   bool whole = e.skip == 0 && e.length == e.frame_length;
   auto cached = whole ? nullptr : frames.get(e.frame);
   if (!cached) {
-    auto plain = whole ? nullptr : std::make_shared<Bytes>(e.frame_length);
-    Result<void> read = packs->read(e.frame, whole ? out : MutableBytes(*plain));
+    // Not zeroed: a failed read is not shown to anybody.
+    auto plain = whole ? nullptr : std::make_shared_for_overwrite<uint8_t[]>(e.frame_length);
+    Result<void> read = packs->read(e.frame, whole ? out : MutableBytes(plain.get(), e.frame_length));
     if (!read && read.error().code() == Code::kCorrupt) {
       // A cached range that does not open is dropped and fetched again; only the store's copy can be damage. What no store
       // has yet is damage here.
@@ -279,9 +292,9 @@ Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::
     if (!read) return read;
     if (whole) return {};
     cached = std::move(plain);
-    frames.put(e.frame, cached);
+    frames.put(e.frame, cached, e.frame_length);
   }
-  std::memcpy(out.data(), cached->data() + e.skip, e.length);
+  std::memcpy(out.data(), cached.get() + e.skip, e.length);
   return {};
 }
 

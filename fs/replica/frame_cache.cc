@@ -2,7 +2,7 @@
 
 namespace coffer {
 
-std::shared_ptr<const Bytes> FrameCache::get(const FrameRef& ref) {
+FrameCache::Plain FrameCache::get(const FrameRef& ref) {
   MutexLock lock(mutex_);
   auto it = index_.find({ref.pack, ref.offset});
   if (it == index_.end()) return nullptr;
@@ -10,15 +10,15 @@ std::shared_ptr<const Bytes> FrameCache::get(const FrameRef& ref) {
   return it->second->plain;
 }
 
-void FrameCache::put(const FrameRef& ref, std::shared_ptr<const Bytes> plain) {
+void FrameCache::put(const FrameRef& ref, Plain plain, size_t size) {
   MutexLock lock(mutex_);
   Key key{ref.pack, ref.offset};
   if (index_.contains(key)) return;
-  bytes_ += plain->size();
-  order_.push_front({key, std::move(plain)});
+  bytes_ += size;
+  order_.push_front({key, std::move(plain), size});
   index_[key] = order_.begin();
   while (bytes_ > limit_) {
-    bytes_ -= order_.back().plain->size();
+    bytes_ -= order_.back().size;
     index_.erase(order_.back().key);
     order_.pop_back();
   }

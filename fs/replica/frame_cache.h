@@ -16,8 +16,10 @@ class FrameCache {
  public:
   explicit FrameCache(size_t limit_bytes) : limit_(limit_bytes) {}
 
-  std::shared_ptr<const Bytes> get(const FrameRef& ref);
-  void put(const FrameRef& ref, std::shared_ptr<const Bytes> plain);
+  using Plain = std::shared_ptr<const uint8_t[]>;
+
+  Plain get(const FrameRef& ref);  // null: not here
+  void put(const FrameRef& ref, Plain plain, size_t size);
 
  private:
   struct Key {
@@ -30,7 +32,8 @@ class FrameCache {
   };
   struct Slot {
     Key key;
-    std::shared_ptr<const Bytes> plain;
+    Plain plain;
+    size_t size;
   };
 
   Mutex mutex_{Rank::kLeaf};

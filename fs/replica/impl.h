@@ -23,6 +23,7 @@
 #include "fs/replica/frame_cache.h"
 #include "fs/replica/local_space.h"
 #include "fs/replica/replica.h"
+#include "fs/replica/seal_helpers.h"
 #include "fs/replica/snapshot.h"
 #include "fs/replica/write_buffer.h"
 
@@ -94,6 +95,7 @@ struct Replica::Impl {
   std::atomic<size_t> dirty_bytes{0};
   std::atomic<uint64_t> drops{0};  // of written data that rows say now, or that nothing does
   FrameCache frames{32 << 20};
+  SealHelpers seal_helpers;
 
   // --- packs that no store has yet
   Mutex unsent_mutex{Rank::kLeaf};
