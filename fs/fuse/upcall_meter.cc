@@ -14,20 +14,28 @@ constexpr std::array<std::string_view, static_cast<size_t>(Upcall::kCount)> kNam
     "removexattr", "create",   "fallocate", "copy_file_range", "lseek",
 };
 
-uint64_t cpu_since_last() {
-  thread_local uint64_t last = 0;
+uint64_t cpu_of_thread() {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  uint64_t now = static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-  uint64_t spent = now - last;
-  last = now;
-  return spent;
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
 }
 
 }  // namespace
 
 std::string_view to_string(Upcall upcall) { return kNames[static_cast<size_t>(upcall)]; }
 
-void UpcallMeter::charge(Upcall upcall) { of(upcall).cpu_ns.fetch_add(cpu_since_last(), std::memory_order_relaxed); }
+void UpcallMeter::charge(Upcall upcall) {
+  thread_local uint64_t number = 0, began = 0;
+  switch (++number % kEvery) {
+    case kEvery - 1:
+      began = cpu_of_thread();
+      break;
+    case 0:
+      of(upcall).cpu_ns.fetch_add(kEvery * (cpu_of_thread() - began), std::memory_order_relaxed);
+      break;
+    default:
+      break;
+  }
+}
 
 }  // namespace coffer::fuse

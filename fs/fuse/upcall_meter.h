@@ -44,12 +44,15 @@ enum class Upcall : uint8_t {
 // "lookup", "readdirplus", ...
 std::string_view to_string(Upcall upcall);
 
-// Thread-safe. One system call (the thread's CPU clock) for each upcall.
+// Thread-safe. Calls are counted one by one. CPU time is an estimate: to read a thread's clock is a system call, which may cost a
+// tenth of an upcall, so that only one upcall in kEvery of each thread is measured, and stands for all.
 class UpcallMeter {
  public:
   // Before the answer is sent, so that whoever waits for it finds it counted.
   void count(Upcall upcall) { of(upcall).calls.fetch_add(1, std::memory_order_relaxed); }
-  // Charges it with all CPU time that this thread used since its last charge(): with the reading of the request and the
+  static constexpr uint64_t kEvery = 17;  // prime: programs repeat what they do
+
+  // Charges it with the CPU time that this thread used since its last charge(): with the reading of the request and the
   // reply as well, as the whole of a worker's work is upcalls. Again for what another thread does to answer it.
   void charge(Upcall upcall);
 

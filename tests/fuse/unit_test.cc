@@ -12,9 +12,20 @@
 #include "fs/fuse/mount_points.h"
 #include "fs/fuse/nodes.h"
 #include "fs/fuse/posix_acl.h"
+#include "fs/fuse/upcall_meter.h"
 
 namespace coffer::fuse {
 namespace {
+
+TEST(UpcallMeter, CountsEachCallAndMeasuresSome) {
+  UpcallMeter meter;
+  for (uint64_t i = 0; i < 2 * UpcallMeter::kEvery; ++i) {
+    meter.count(Upcall::kLookup);
+    meter.charge(Upcall::kLookup);
+  }
+  EXPECT_EQ(meter.calls(Upcall::kLookup), 2 * UpcallMeter::kEvery);
+  EXPECT_GT(meter.cpu_ns(Upcall::kLookup), 0u);
+}
 
 TEST(CountTable, AgreesWithAMap) {
   std::mt19937_64 rng(7);
