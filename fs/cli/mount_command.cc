@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,8 +118,19 @@ Outcome<UnlockedVolume> unlock_first(const Target& target) {
   return unlock_volume(target, *remote.store, interrupt.token());
 }
 
+// How malloc treats a process that serves for weeks. Buffers of a mebibyte come and go with each write, and of 16 with each
+// upload: they are kept, where malloc would map and unmap each, and the kernel would have to clear their pages every time. One
+// arena, since few threads work at once, and what one frees is what another one needs next.
+void prepare_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  ::mallopt(M_TOP_PAD, 1 << 20);
+  ::mallopt(M_ARENA_MAX, 1);
+}
+
 // What the process that serves the mount does: the child, or with -f the only one.
 Outcome<void> serve_mount(const Target& target, const MountFlags& flags, const std::string& path, DaemonStart* daemon) {
+  prepare_memory();
   TRY(auto started, start_mounter(mount_place(flags, target, path)));
   std::shared_ptr<Mounter> mounter = std::move(started);
   SignalFd signals;
