@@ -22,7 +22,7 @@ import tempfile
 import time
 
 import plot
-from file_systems import LOCAL, Coffer, Missing, make_cold
+from file_systems import LOCAL, Before, Coffer, Missing, make_cold
 from works import WORKS, Material
 
 
@@ -123,6 +123,8 @@ def print_table(result, works, names):
         cpu = f"{ours['cpu_us']:8.0f}{ours['cpu_settled_us']:9.0f}" if ours else f"{'-':>8}{'-':>9}"
         cpu += f"{null['cpu_us']:7.0f}" if null else f"{'-':>7}"
         cpu += f"{ours['cpu_us'] / null['cpu_us']:7.1f}" if ours and null and null["cpu_us"] > 0 else f"{'-':>7}"
+        if "before" in row:
+            cpu += f"  (before:{row['before']['cpu_us']:8.0f}{row['before']['cpu_settled_us']:9.0f})"
         counts = f"{ours['upcalls']:8.2f}{ours['fdatasync']:10.3f}" if ours and "upcalls" in ours else ""
         print(f"{work.title:30}{work.unit:5}{rates}{ratio}{wanted}{of_null} | {cpu} | {counts}")
 
@@ -134,8 +136,8 @@ def unmount_quietly(fs):
 
 def make_all(place, wanted, left_out):
     made = []
-    for cls in LOCAL:
-        if wanted and cls.name not in wanted:
+    for cls in LOCAL + ((Before,) if Before.binary else ()):
+        if wanted and cls.name not in wanted and cls is not Before:
             continue
         try:
             made.append(cls(os.path.join(place, cls.name)))
@@ -159,12 +161,15 @@ def main():
     p.add_argument("--reads", type=int, default=10000, help="random ones")
     p.add_argument("--appends", type=int, default=1600)
     p.add_argument("--dbench", type=int, default=10, metavar="SECONDS")
+    p.add_argument("--before", metavar="COFFER", default="", help="another build of it, measured as well")
     p.add_argument("--json", metavar="FILE")
     p.add_argument("--svg", metavar="FILE")
     o = p.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays mounted
-    Coffer.binary = os.path.realpath(o.coffer)
+    Coffer.binary, Before.binary = os.path.realpath(o.coffer), os.path.realpath(o.before) if o.before else ""
     chosen = set(filter(None, o.works.split(",")))
+    if unknown := chosen - {w.key for w in WORKS}:
+        p.error(f"no such work: {', '.join(sorted(unknown))}")
     works = [w for w in WORKS if not chosen or w.key in chosen]
     left_out = []
     with tempfile.TemporaryDirectory(prefix="bench", dir=o.directory) as place, contextlib.ExitStack() as cleanup:

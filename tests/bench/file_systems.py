@@ -210,6 +210,11 @@ class Coffer(FileSystem):
                 "store": counters["store"]}
 
 
+class Before(Coffer):
+    """Another build of it, to see what a change is worth."""
+    name = "before"
+
+
 LOCAL = (Disk, Null, Gocryptfs, Securefs, CryFs, Coffer)
 
 

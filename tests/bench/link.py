@@ -1,20 +1,40 @@
 #!/usr/bin/env python3
-"""A link of some length, for measurements: passes TCP connections on, each byte late.
+"""A link of some length and width, for measurements: passes TCP connections on, each byte late, and all of them together no
+faster than the rate in each direction.
 
-usage: link.py PORT UPSTREAM-PORT MILLISECONDS      (one way; a round trip takes twice that)
+usage: link.py PORT UPSTREAM-PORT MILLISECONDS [MBIT/S [COUNTS]]
+
+MILLISECONDS is one way; a round trip takes twice that. What has passed is in the file COUNTS when it ends, as JSON: bytes up and
+down, and connections.
 """
 import asyncio
+import json
+import signal
 import sys
 
 
-async def pump(reader, writer, delay):
-    """Late, in order, and not slower: what has been read waits in a queue until it is due."""
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue(4096)
+class Direction:
+    """All connections share it: a byte is sent when those before it have been, and arrives `delay` later."""
+
+    def __init__(self, delay, bytes_per_second):
+        self.delay, self.rate, self.free_at, self.bytes = delay, bytes_per_second, 0.0, 0
+
+    def arrival(self, now, size):
+        self.bytes += size
+        if self.rate:
+            self.free_at = max(now, self.free_at) + size / self.rate
+            now = self.free_at
+        return now + self.delay
+
+
+async def pump(reader, writer, direction):
+    """Late, in order, and no slower than the rate: what has been read waits in a queue until it is due."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue(64)
 
     async def read():
-        while data := await reader.read(1 << 16):
-            await queue.put((loop.time() + delay, data))
-        await queue.put((loop.time() + delay, b""))
+        while data := await reader.read(1 << 14):
+            await queue.put((direction.arrival(loop.time(), len(data)), data))
+        await queue.put((direction.arrival(loop.time(), 0), b""))
 
     reading = asyncio.create_task(read())
     try:
@@ -30,18 +50,34 @@ async def pump(reader, writer, delay):
         writer.close()
 
 
-async def serve(port, upstream, delay):
+async def serve(port, upstream, delay, rate, counts):
+    up, down, connections = Direction(delay, rate), Direction(delay, rate), 0
+
     async def connected(reader, writer):
+        nonlocal connections
+        connections += 1
         try:
             there, back = await asyncio.open_connection("127.0.0.1", upstream)
-            await asyncio.gather(pump(reader, back, delay), pump(there, writer, delay), return_exceptions=True)
+            await asyncio.gather(pump(reader, back, up), pump(there, writer, down), return_exceptions=True)
         except OSError:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
-    async with server:
-        await server.serve_forever()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with await asyncio.start_server(connected, "127.0.0.1", port):
+        await ended.wait()
+    if counts:
+        with open(counts, "w", encoding="ascii") as f:
+            json.dump({"up": up.bytes, "down": down.bytes, "connections": connections}, f)
+
+
+def main():
+    words = sys.argv[1:]
+    if len(words) not in (3, 4, 5):
+        sys.exit(__doc__)
+    rate = float(words[3]) * 1e6 / 8 if len(words) > 3 else 0
+    asyncio.run(serve(int(words[0]), int(words[1]), float(words[2]) / 1000, rate, words[4] if len(words) > 4 else ""))
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]) / 1000))
+    main()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A picture of what bench.py has measured: one line for each work, a mark for each file system, how many times as fast as
-gocryptfs on a logarithmic scale, and a bar from where to where coffer is to be.
+gocryptfs on a logarithmic scale, and a bar from where on coffer is to be. With "cpu" it shows processor time instead, which a busy
+machine blurs less: how many times as little the file system's own processes use for one operation.
 
-usage: plot.py FILE.json >FILE.svg
+usage: plot.py FILE.json [cpu] >FILE.svg
 """
 import html
 import json
@@ -34,12 +35,24 @@ def text(x, y, what, anchor="start", size=12, colour="#333", weight="normal"):
             f'font-weight="{weight}">{html.escape(what)}</text>')
 
 
-def draw(result):
-    rows = []  # title, target, {name: times as fast}
+def rows_of(result, cpu):
+    """title, target, {name: how many times as good as gocryptfs}"""
+    rows = []
     for key, by_name in result["medians"].items():
-        if "gocryptfs" in by_name:
-            base = by_name["gocryptfs"]["rate"]
-            rows.append((result["titles"][key], result["targets"].get(key), {n: m["rate"] / base for n, m in by_name.items()}))
+        if "gocryptfs" not in by_name:
+            continue
+        base = by_name["gocryptfs"]
+        if cpu:
+            ratios = {n: base["cpu_us"] / m["cpu_us"] for n, m in by_name.items() if m["cpu_us"] > 0}
+            rows.append((result["titles"][key], None, ratios))
+        else:
+            ratios = {n: m["rate"] / base["rate"] for n, m in by_name.items()}
+            rows.append((result["titles"][key], result["targets"].get(key), ratios))
+    return rows
+
+
+def draw(result, cpu=False):
+    rows = rows_of(result, cpu)
     values = [v for _, _, ratios in rows for v in ratios.values() if v > 0] or [1]
     low, high = math.floor(min(math.log10(min(values)), -0.5)), math.ceil(max(math.log10(max(values)), 1))
     scale = (WIDTH - LEFT - RIGHT) / (high - low)
@@ -55,7 +68,9 @@ def draw(result):
         if any(name in ratios for _, _, ratios in rows):
             out += [shape(kind, x, 20, colour, name), text(x + 12, 24, name)]
             x += 30 + 8 * len(name)
-    out.append(f'<rect x="{x}" y="16" width="26" height="8" fill="#c8102e" fill-opacity="0.15"/>' + text(x + 32, 24, "coffer's target"))
+    if not cpu:
+        out.append(f'<rect x="{x}" y="16" width="26" height="8" fill="#c8102e" fill-opacity="0.15"/>')
+        out.append(text(x + 32, 24, "coffer's target"))
     for decade in range(low, high + 1):
         for step in (1, 2, 5):
             ratio = step * 10.0 ** decade
@@ -73,12 +88,12 @@ def draw(result):
         for name, colour, kind in MARKS:
             if ratios.get(name, 0) > 0:
                 out.append(shape(kind, x_of(ratios[name]), y, colour, f"{name}: {ratios[name]:.2f}"))
-    out += [text(LEFT, bottom + 20, "times as fast as gocryptfs in the same run", size=11),
-            text(LEFT, bottom + 38, f"{result['machine']}; {result['date']}; median of {result['rounds']} rounds", size=10,
-                 colour="#666"), "</svg>"]
+    what = "processor time of gocryptfs for the same, over its own" if cpu else "times as fast as gocryptfs in the same run"
+    where = f"{result['machine']}; load {result['load']}; {result['date']}; median of {result['rounds']}"
+    out += [text(LEFT, bottom + 20, what, size=11), text(LEFT, bottom + 38, where, size=10, colour="#666"), "</svg>"]
     return "\n".join(out) + "\n"
 
 
 if __name__ == "__main__":
     with open(sys.argv[1], encoding="utf-8") as source:
-        sys.stdout.write(draw(json.load(source)))
+        sys.stdout.write(draw(json.load(source), "cpu" in sys.argv[2:]))
