@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/log.h"
+#include "remote/server_answer.h"
 #include "remote/url.h"
 
 namespace coffer {
@@ -86,7 +87,7 @@ std::optional<Nanos> retry_after(const HttpResponse& response) {
 
 Error status_error(const HttpResponse& response, const std::string& detail) {
   int status = response.status;
-  std::string text = "the server answers " + std::to_string(status);
+  std::string text = std::string(kServerAnswers) + std::to_string(status);
   if (!detail.empty()) text += " (" + detail + ")";
   if (status >= 300 && status < 400) {
     std::string_view location = response.header("location");

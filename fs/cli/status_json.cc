@@ -145,6 +145,8 @@ json status_json(const SyncStatus& s, WallTime now) {
   json problems = json::array();
   for (const Problem& p : s.problems)
     problems.push_back({{"what", p.what}, {"todo", p.todo}, {"since", format_time(p.since)}});
+  json not_here_yet = json::array();
+  for (const Problem& p : s.not_here_yet) not_here_yet.push_back({{"what", p.what}, {"since", format_time(p.since)}});
   return {{"online", s.online},
           {"waiting", {{"bytes", s.waiting_bytes}, {"files", s.waiting_files}}},
           {"uploaded_bytes", s.uploaded_bytes},
@@ -155,6 +157,7 @@ json status_json(const SyncStatus& s, WallTime now) {
           {"devices", devices},
           {"conflicts", s.conflicts},
           {"last_gc", s.last_collection ? collection_json(*s.last_collection) : json(nullptr)},
+          {"not_here_yet", not_here_yet},
           {"problems", problems}};
 }
 
@@ -257,6 +260,8 @@ std::string status_text(const json& s) {
     out += line("gc", "freed " + sum_text(*gc, "freed") + " at " + text(*gc, "when"));
   if (uint64_t n = number(s, "conflicts"); n != 0)
     out += line("conflicts", format_count(n, "conflict copy", "conflict copies") + " made since the mount");
+  for (const json& p : array(s, "not_here_yet"))
+    if (p.is_object()) out += line("late", text(p, "what") + ": not here yet (since " + text(p, "since") + ")");
   for (const json& p : array(s, "problems")) {
     if (!p.is_object()) continue;
     out += line("problem", text(p, "what") + " (since " + text(p, "since") + ")");

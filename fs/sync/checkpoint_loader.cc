@@ -88,6 +88,11 @@ Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const st
     if (attempt && !*attempt) continue;
     if (attempt) return attempt;
     if (!blames_checkpoint(attempt.error().code())) return attempt;
+    if (attempt.error().code() == Code::kNotFound && missing_segment_) {
+      absent_.push_back({name.root, *missing_segment_, c_.clock.monotonic()});
+      tell(absent_.back());
+      continue;
+    }
     c_.problems.set("checkpoint " + name.root.str(),
                     "the checkpoint " + name.root.str().substr(0, 8) + "... is refused: " + attempt.error().what(),
                     "An object was damaged, replaced or removed in the store, or its author's machine has a fault. "
@@ -106,12 +111,46 @@ Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& chec
     return got[i]->has_value();
   });
   std::vector<Bytes> out;
-  for (auto& result : got) {
+  missing_segment_.reset();
+  for (size_t i = 0; i < got.size(); ++i) {
+    auto& result = got[i];
     if (!result) continue;  // another failed
-    if (!*result) return std::unexpected(result->error());
+    if (!*result) {
+      if (result->error().code() == Code::kNotFound) missing_segment_ = segments[i].id;
+      return std::unexpected(result->error());
+    }
     out.push_back(std::move(**result));
   }
   return out;
+}
+
+void CheckpointLoader::tell(const Absent& absent) {
+  const std::string key = "checkpoint " + absent.checkpoint.str(), object = pack_key(absent.segment);
+  const std::string what = "segment " + absent.segment.str().substr(0, 8) + "... of checkpoint " +
+                           absent.checkpoint.str().substr(0, 8) + "...";
+  if (c_.clock.monotonic() - absent.since < c_.options.missing_after) return c_.not_here_yet.set(key, what, "");
+  c_.not_here_yet.clear(key);
+  c_.problems.set(
+      key, what + " is not in the store",
+      "This device was filled from what came before it; nothing is missing here. The next checkpoint that a "
+      "device writes takes its place. Ask whoever runs the store for the object " +
+          object);
+}
+
+void CheckpointLoader::look_again(const std::stop_token& stop) {
+  std::erase_if(absent_, [&](Absent& absent) {
+    const Nanos now = c_.clock.monotonic();
+    if (now < absent.retry_at) return false;
+    absent.retry_at = now + absent.backoff.next();
+    if (!c_.store.get_range(pack_key(absent.segment), 0, 1, stop)) {
+      tell(absent);
+      return false;
+    }
+    const std::string key = "checkpoint " + absent.checkpoint.str();
+    c_.problems.clear(key);
+    c_.not_here_yet.clear(key);
+    return true;
+  });
 }
 
 Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,

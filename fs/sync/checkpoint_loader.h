@@ -10,6 +10,7 @@
 #include "fs/sync/checkpoint.h"
 #include "fs/sync/context.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/pace.h"
 
 namespace coffer {
 
@@ -36,15 +37,25 @@ class CheckpointLoader {
   // For a replica without anything. Ok also when there is no checkpoint that serves. Any other error says that it may be
   // called again.
   Result<void> load(const std::stop_token& stop);
+  // Asks again, ever more seldom, for what was missing of a checkpoint: it may only have been late.
+  void look_again(const std::stop_token& stop);
 
  private:
   using Ready = LoadedCheckpoint;
+  struct Absent {
+    ObjectId checkpoint, segment;
+    Nanos since{0}, retry_at{0};
+    Backoff backoff{std::chrono::seconds(1), std::chrono::minutes(5)};
+  };
+  void tell(const Absent& absent);
   Result<std::unique_ptr<Ready>> find(const std::stop_token& stop);
   Result<std::unique_ptr<Ready>> fetch(const Checkpoint& checkpoint, const std::stop_token& stop);
   Result<std::vector<Bytes>> get_segments(const Checkpoint& checkpoint, const std::stop_token& stop);
 
   SyncContext& c_;
-  std::unique_ptr<Ready> ready_;  // checked, and not wholly in the replica
+  std::unique_ptr<Ready> ready_;             // checked, and not wholly in the replica
+  std::optional<ObjectId> missing_segment_;  // of the checkpoint that is being fetched
+  std::vector<Absent> absent_;
 };
 
 // Packs and their places, as rows of a checkpoint: key "P" pack 16, value key string | offset varint | size varint.

@@ -146,10 +146,25 @@ Result<void> CheckpointWriter::add(SegmentContent content, std::vector<SegmentIn
   return {};
 }
 
+// What the store has lost, or cut off, or does not show yet, is not used again: one segment that is missing would be missing in
+// every checkpoint to come.
+Result<void> CheckpointWriter::keep_what_is_there(const std::stop_token& stop) {
+  if (in_store_.empty()) return {};
+  TRY(std::vector<ObjectInfo> found, c_.store.list(kObjectPrefix, stop));
+  std::map<std::string, uint64_t> there;
+  for (ObjectInfo& info : found) there.emplace(std::move(info.key), info.size);
+  std::erase_if(in_store_, [&](const auto& segment) {
+    auto it = there.find(pack_key(segment.second.id));
+    return it == there.end() || it->second != segment.second.object_size;
+  });
+  return {};
+}
+
 Result<void> CheckpointWriter::write(Moment moment, const std::vector<CheckpointName>& hints,
                                      const std::stop_token& stop) {
   if (known_)
     for (const SegmentInfo& s : known_->checkpoint.segments) in_store_.emplace(s.plain, s);
+  TRYV(keep_what_is_there(stop));
   Checkpoint out;
   out.certificate = c_.identity.certificate;
   out.when = c_.clock.wall();

@@ -47,6 +47,7 @@ class CheckpointWriter {
   bool due();
   Result<std::optional<Moment>> take_moment();
   Result<std::vector<CheckpointName>> look_for_newer(const std::stop_token& stop);
+  Result<void> keep_what_is_there(const std::stop_token& stop);
   Result<void> write(Moment moment, const std::vector<CheckpointName>& hints, const std::stop_token& stop);
   Result<void> add(SegmentContent content, std::vector<SegmentInfo>& list, const std::stop_token& stop);
   Result<void> know(KnownCheckpoint known, BytesView object);

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/own_log.h"
 #include "fs/sync/problems.h"
@@ -25,8 +26,10 @@ struct SyncContext {
         volume_signing(secrets.signing_public),
         clock(*o.clock),
         problems(clock),
+        not_here_yet(clock),
         store(s, problems, clock),
-        tails([&r](const RowKey& key) { return r.get_row(key); }) {
+        tails([&r](const RowKey& key) { return r.get_row(key); }),
+        kept(r) {
     replica.key_ring().add(secrets.epoch_keys);
   }
 
@@ -65,6 +68,23 @@ struct SyncContext {
   bool is_void(const LogTail& log, uint64_t number, const Hash& hash) const {
     return log.device != identity.device && revocations.is_void(log, number, hash);
   }
+  // The same of a record that comes next in its log, after `view`.
+  bool is_void(const OpenedRecord& opened, const TailView& view) const {
+    LogTail log = view.find(opened.log).value_or(LogTail{});
+    log.log = opened.log;
+    if (opened.record.opening) log.set_author(opened.record.opening->certificate);
+    return is_void(log, opened.number, opened.hash);
+  }
+
+  // For people: "NAME's log 01234567...", and "record N of" it.
+  std::string describe(const LogId& id) const {
+    auto tail = tails.find(id);
+    const std::string log = "log " + id.str().substr(0, 8) + "...";
+    return tail ? tail->name + "'s " + log : log + " (of a device not known here yet)";
+  }
+  std::string describe(const LogId& id, uint64_t number) const {
+    return "record " + std::to_string(number) + " of " + describe(id);
+  }
 
   // --- constant after construction, or thread-safe
   Replica& replica;
@@ -74,8 +94,10 @@ struct SyncContext {
   const PublicKey volume_signing;
   const Clock& clock;
   Problems problems;
+  Problems not_here_yet;  // what is known to exist, and may only be late; their `what` is a thing, not a sentence
   StoreWatch store;
-  LogTails tails;                    // changes only under the turn
+  LogTails tails;  // changes only under the turn
+  KeptRecords kept;
   Revocations revocations;           // all that are known; only the news thread adds
   std::atomic<bool> revoked{false};  // this device: it publishes nothing any more
   OwnLog own;

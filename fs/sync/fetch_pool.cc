@@ -331,6 +331,8 @@ void FetchPool::get(const ObjectId& id, const PackPlace& place, const std::share
   Result<Bytes> got = from < to ? store_.get_range(place.key, place.offset + from, to - from, flight->stop.get_token())
                                 : Result<Bytes>(Bytes());
   uint64_t lead = from - std::min(from, flight->first * kFetchGrid);
+  if (backend_.answered && from < to && (got || got.error().code() == Code::kNotFound))
+    backend_.answered(id, place.key, got.has_value());
 
   Callbacks callbacks;
   std::vector<Arrived> arrived;

@@ -44,6 +44,8 @@ class FetchPool {
     std::function<Result<std::optional<PackPlace>>(const ObjectId&)> place_of;
     // Keeps the verified sealed bytes of a frame on disk.
     std::function<Result<void>(const FrameRef&, BytesView)> keep;
+    // The store has answered that the object with a pack is there, or that there is none of this name.
+    std::function<void(const ObjectId&, const std::string& key, bool there)> answered = {};
   };
 
   FetchPool(ObjectStore& store, Backend backend, Options options);

@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "crypto/key_ring.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/parallel.h"
 #include "fs/sync/record.h"
 
 namespace coffer {
@@ -233,37 +234,79 @@ Result<Rotation> rotate_key(ObjectStore& store, const VolumeHead& head, OpenedVo
   return renew_slots(store, head, opened, kept, members, note, reopen);
 }
 
+namespace {
+
+// Follows a log from its first record as far as each next one is its author's and names the one before. What comes after a
+// break is refused by everybody, so it must not count either.
+class ChainWalk {
+ public:
+  ChainWalk(ObjectStore& store, const VolumeSecrets& secrets, const Member& member)
+      : store_(store), volume_(secrets.volume), keys_(secrets.epoch_keys), member_(member) {}
+
+  // By number, the records of that number.
+  using Numbers = std::map<uint64_t, std::vector<RecordName>>;
+  // nullopt: it is not the member's log.
+  Result<std::optional<LogHead>> run(const LogId& log, const Numbers& numbers) const {
+    std::optional<LogHead> last;
+    for (uint64_t next = 1; numbers.contains(next);) {
+      // The first alone: it tells whose log it is.
+      const uint64_t end = next == 1 ? 2 : next + kAtOnce;
+      std::vector<RecordName> names;
+      for (; next < end && numbers.contains(next); ++next)
+        names.insert(names.end(), numbers.at(next).begin(), numbers.at(next).end());
+      TRY(std::vector<OpenedRecord> records, read(names));
+      for (const OpenedRecord& record : records) {
+        const bool follows = last ? record.number == last->number + 1 && record.record.previous == last->hash
+                                  : record.number == 1 && record.record.previous.is_zero() &&
+                                        record.record.opening->certificate.device == member_.device;
+        if (follows) last = LogHead{log, record.number, record.hash};
+      }
+      if (!last || last->number + 1 < next) break;
+    }
+    return last;
+  }
+
+ private:
+  static constexpr uint64_t kAtOnce = 64;
+
+  // Those that open and bear the member's signature, in the order of `names`.
+  Result<std::vector<OpenedRecord>> read(const std::vector<RecordName>& names) const {
+    std::vector<std::optional<Result<Bytes>>> got(names.size());
+    in_parallel("coffer-chain", names.size(), kThreads, [&](size_t i) {
+      got[i] = store_.get(names[i].key(), kRecordMax);
+      return got[i]->has_value() || got[i]->error().code() == Code::kNotFound;
+    });
+    std::vector<OpenedRecord> out;
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (!got[i]) continue;  // another failed
+      if (!*got[i] && got[i]->error().code() == Code::kNotFound) continue;
+      if (!*got[i]) return fail(got[i]->error());
+      auto opened =
+          open_record(**got[i], volume_, names[i].log, names[i].number, [this](Epoch e) { return keys_.find(e); });
+      if (opened && opened->signed_by(member_.key)) out.push_back(std::move(*opened));
+    }
+    return out;
+  }
+  static constexpr unsigned kThreads = 8;
+
+  ObjectStore& store_;
+  const VolumeId volume_;
+  const KeyRing keys_;
+  const Member& member_;
+};
+
+}  // namespace
+
 Result<std::vector<LogHead>> accepted_heads(ObjectStore& store, const VolumeSecrets& secrets, const Member& member) {
   TRY(std::vector<ObjectInfo> found, store.list(kLogPrefix));
-  const KeyRing keys(secrets.epoch_keys);
-  std::map<LogId, std::map<uint64_t, std::vector<RecordName>>> logs;
+  std::map<LogId, ChainWalk::Numbers> logs;
   for (const ObjectInfo& info : found)
     if (auto name = parse_record_key(info.key)) logs[name->log][name->number].push_back(*name);
-  auto open = [&](const std::vector<RecordName>& copies) -> Result<std::optional<OpenedRecord>> {
-    for (const RecordName& name : copies) {
-      auto object = store.get(name.key(), kRecordMax);
-      if (!object && object.error().code() != Code::kNotFound) return fail(object.error());
-      if (!object) continue;
-      auto opened =
-          open_record(*object, secrets.volume, name.log, name.number, [&keys](Epoch e) { return keys.find(e); });
-      if (opened && opened->signed_by(member.key)) return std::optional(std::move(*opened));
-    }
-    return std::optional<OpenedRecord>();
-  };
+  const ChainWalk walk(store, secrets, member);
   std::vector<LogHead> heads;
   for (const auto& [log, numbers] : logs) {
-    auto first = numbers.find(1);
-    if (first == numbers.end()) continue;
-    TRY(auto opening, open(first->second));
-    if (!opening || opening->record.opening->certificate.device != member.device) continue;
-    uint64_t last = 1;
-    while (numbers.contains(last + 1)) ++last;
-    for (; last > 0; --last) {
-      TRY(auto newest, open(numbers.at(last)));
-      if (!newest) continue;
-      heads.push_back({log, last, newest->hash});
-      break;
-    }
+    TRY(auto last, walk.run(log, numbers));
+    if (last) heads.push_back(*last);
   }
   return heads;
 }

@@ -46,8 +46,8 @@ Result<Rotation> renew_slots(ObjectStore& store, const VolumeHead& head, OpenedV
                              const std::vector<Bytes>& kept, const std::vector<Member>& members, const SlotNote& note,
                              const std::function<Result<VolumeSecrets>(const std::vector<Bytes>& objects)>& reopen);
 
-// What counts of a member's logs when it is revoked now: of each the last record that is in the store, with all before it, and
-// bears the member's signature.
+// What counts of a member's logs when it is revoked now: of each the last record up to which all are in the store, bear the
+// member's signature, and name the one before. Reads all of them.
 Result<std::vector<LogHead>> accepted_heads(ObjectStore& store, const VolumeSecrets& secrets, const Member& member);
 
 // Puts a revocation, and reads it back. The new epoch is for rotate_key(). Does nothing when the device is revoked already.

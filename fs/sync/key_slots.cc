@@ -173,16 +173,32 @@ std::vector<Bytes> join_slots(const VolumeHead& head, const std::vector<Bytes>& 
   return joined;
 }
 
-Result<size_t> put_back_slots(ObjectStore& store, const VolumeHead& head, const std::vector<Bytes>& joined,
-                              const std::vector<Bytes>& from_store) {
-  size_t count = 0;
+Result<std::vector<std::string>> put_back_slots(ObjectStore& store, const VolumeHead& head,
+                                                const std::vector<Bytes>& joined,
+                                                const std::vector<Bytes>& from_store) {
+  std::vector<std::string> back;
   for (const Bytes& object : joined) {
     auto key = slot_object_key(head, object);
     if (!key || std::ranges::find(from_store, object) != from_store.end()) continue;
+    if (auto there = store.get(*key, object.size()); there && *there == object) continue;
+    // Somebody has removed it, and the listing did not show that yet: it is not missed.
+    const SlotName name = *parse_slot_key(*key);
+    if (!name.removal && !name.revocation)
+      if (auto removal = store.get(slot_removal_key(name.slot), kMaxRemovalSize);
+          removal && verify_slot_removal(*removal, head.volume, head.signing_public))
+        continue;
     TRYV(store.put(*key, object));
-    ++count;
+    back.push_back(std::move(*key));
   }
-  return count;
+  return back;
+}
+
+std::string describe_slot_object(const std::string& key) {
+  const auto name = parse_slot_key(key);
+  if (!name) return "the object " + key;
+  const std::string id = name->slot.str().substr(0, 8) + "...";
+  if (name->revocation) return "the revocation " + id + " of a device";
+  return (name->removal ? "the removal of key slot " : "key slot ") + id;
 }
 
 Result<OpenedVolume> open_volume(const VolumeHead& head, const std::vector<Bytes>& objects, const Secret& passphrase) {

@@ -43,9 +43,13 @@ std::vector<CountingSlot> counting_slots(const VolumeHead& head, const std::vect
 // What to remember: all removals and revocations, and the slots that count by both. What only `kept` has must bear a member's statement.
 std::vector<Bytes> join_slots(const VolumeHead& head, const std::vector<Bytes>& from_store,
                               const std::vector<Bytes>& kept);
-// Puts those of `joined` that `from_store` lacks into the store. Returns their number.
-Result<size_t> put_back_slots(ObjectStore& store, const VolumeHead& head, const std::vector<Bytes>& joined,
-                              const std::vector<Bytes>& from_store);
+// Puts those of `joined` that `from_store` lacks into the store, unless they are there when they are asked for by their names: a
+// listing may be late. Returns the keys of those that it had to put.
+Result<std::vector<std::string>> put_back_slots(ObjectStore& store, const VolumeHead& head,
+                                                const std::vector<Bytes>& joined, const std::vector<Bytes>& from_store);
+
+// For people, by its key in the store: "key slot 01234567...", or the removal of one, or a revocation.
+std::string describe_slot_object(const std::string& key);
 
 // Where a mounted device remembers them. Called by one thread.
 class SlotCopies {

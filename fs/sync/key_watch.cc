@@ -1,7 +1,10 @@
 #include "fs/sync/key_watch.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "fs/sync/key_slots.h"
+#include "fs/sync/object_keys.h"
 #include "remote/stoppable_store.h"
 
 namespace coffer {
@@ -9,7 +12,7 @@ namespace {
 
 constexpr Nanos kLookEvery = std::chrono::hours(1);
 constexpr size_t kAskedMost = 1000;
-constexpr char kOtherVolume[] = "other volume";
+constexpr char kOtherVolume[] = "other volume", kNoVolume[] = "no volume", kPutBack[] = "slots put back";
 
 }  // namespace
 
@@ -22,7 +25,7 @@ void KeyWatch::want(Epoch epoch) {
 bool KeyWatch::look(const std::stop_token& stop) {
   if (c_.options.slot_copies == nullptr) return false;
   const Nanos now = c_.clock.monotonic();
-  const bool regular = !looked_at_ || now - *looked_at_ >= kLookEvery;
+  const bool regular = !looked_at_ || soon_ || now - *looked_at_ >= kLookEvery;
   if ((!regular && !wanted_) || now < retry_at_) return false;
   StoppableStore store(c_.store, stop);
   auto looked = look_now(store);
@@ -32,7 +35,7 @@ bool KeyWatch::look(const std::stop_token& stop) {
     backoff_.reset();
   else
     retry_at_ = now + backoff_.next();
-  wanted_ = false;
+  wanted_ = soon_ = false;
   return grew;
 }
 
@@ -44,17 +47,68 @@ Result<void> KeyWatch::look_first(const std::stop_token& stop) {
   return {};
 }
 
-Result<bool> KeyWatch::look_now(ObjectStore& store) {
-  SlotCopies& copies = *c_.options.slot_copies;
-  TRY(VolumeHead head, read_volume_head(store));
-  if (head.volume != c_.volume || head.signing_public != c_.volume_signing) {
-    c_.problems.set(kOtherVolume, "the store now holds another volume", "Unmount, and check the store's address.");
+// Whether the store still holds this volume. A head that is gone, or is no head, is put back where slots of the volume
+// show that it is the right place, and not a disk that is not mounted.
+Result<bool> KeyWatch::look_at_head(ObjectStore& store, const std::vector<Bytes>& shown,
+                                    std::vector<std::string>& back) {
+  const VolumeHead ours{c_.volume, c_.volume_signing};
+  auto head = read_volume_head(store);
+  if (head && (head->volume != ours.volume || head->signing_public != ours.signing_public)) {
+    c_.problems.set(
+        kOtherVolume, "the store now holds another volume",
+        "Unmount, and check the store's address. If it is right, somebody replaced the object 'coffer': `coffer "
+        "check --repair` puts it back.");
     return false;
   }
-  c_.problems.clear(kOtherVolume);
+  if (!head && head.error().code() != Code::kNotFound && head.error().code() != Code::kCorrupt)
+    return fail(head.error());
+  const Nanos now = c_.clock.monotonic();
+  const bool right_place = std::ranges::any_of(
+      shown, [&](const Bytes& object) { return verify_slot(object, ours.volume, ours.signing_public).has_value(); });
+  if (!head && !right_place) {
+    if (!headless_since_) headless_since_ = now;
+    if (now - *headless_since_ < c_.options.missing_after) {
+      c_.not_here_yet.set(kNoVolume, "the volume itself, its head and key slots", "");
+    } else {
+      c_.not_here_yet.clear(kNoVolume);
+      c_.problems.set(kNoVolume,
+                      "nothing of the volume's head and key slots is in the store any more: " + head.error().what(),
+                      "Check the store's address, and whether its disk is mounted. If it is the right place, somebody "
+                      "emptied it: `coffer check --repair` puts back what this device has.");
+    }
+    return fail(Code::kUnavailable, head.error().what());
+  }
+  headless_since_.reset();
+  for (const char* key : {kOtherVolume, kNoVolume}) c_.problems.clear(key);
+  c_.not_here_yet.clear(kNoVolume);
+  if (!head) {
+    TRYV(store.put(kVolumeKey, encode(ours)));
+    back.push_back("the volume's head");
+  }
+  return true;
+}
+
+void KeyWatch::tell_put_back(const std::vector<std::string>& things) {
+  if (things.empty()) return c_.problems.clear(kPutBack);
+  std::string what;
+  for (const std::string& thing : things) what += (what.empty() ? "" : ", ") + thing;
+  what += " had gone from the store, or had been changed there; put back";
+  log_line(LogLevel::kWarning, what);
+  c_.problems.set(
+      kPutBack, what,
+      "Nothing is lost. But somebody removed it, or the store went back to an earlier state: ask whoever runs "
+      "the store. This goes when the store has had everything for an hour.");
+}
+
+Result<bool> KeyWatch::look_now(ObjectStore& store) {
+  SlotCopies& copies = *c_.options.slot_copies;
   auto listed = read_slots(store);
   if (!listed && listed.error().code() != Code::kNotFound) return fail(listed.error());
   const std::vector<Bytes> shown = listed ? std::move(*listed) : std::vector<Bytes>();  // none: all have vanished
+  std::vector<std::string> back;
+  TRY(bool ours, look_at_head(store, shown, back));
+  if (!ours) return false;
+  const VolumeHead head{c_.volume, c_.volume_signing};
   const std::vector<Bytes> known = join_slots(head, shown, copies.kept());
   c_.revocations.add_all(known, c_.volume, c_.volume_signing);
   c_.look_for_self();
@@ -64,10 +118,9 @@ Result<bool> KeyWatch::look_now(ObjectStore& store) {
   if (fresh > 0)
     log_line(LogLevel::kInfo, "a new epoch of the volume's keys has begun: from now on everything is sealed with it");
   copies.keep(head, known);
-  TRY(size_t back, put_back_slots(store, head, known, shown));
-  if (back > 0)
-    log_line(LogLevel::kWarning,
-             std::to_string(back) + " objects of the volume's keys had gone from the store; put back");
+  TRY(std::vector<std::string> slots, put_back_slots(store, head, known, shown));
+  for (const std::string& key : slots) back.push_back(describe_slot_object(key));
+  tell_put_back(back);
   return fresh > 0;
 }
 

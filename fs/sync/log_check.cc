@@ -4,7 +4,7 @@
 
 #include "crypto/hash.h"
 #include "crypto/padding.h"
-#include "fs/sync/news.h"
+#include "fs/sync/carried.h"
 #include "fs/sync/paths.h"
 
 namespace coffer {

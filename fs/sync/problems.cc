@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "remote/server_answer.h"
+
 namespace coffer {
 
 void Problems::set(const std::string& key, std::string what, std::string todo) {
@@ -30,8 +32,9 @@ std::vector<Problem> Problems::list() const {
   return out;
 }
 
-std::string store_advice(Code code) {
-  switch (code) {
+std::string store_advice(const Error& error) {
+  const auto status = answered_status(error);
+  switch (error.code()) {
     case Code::kDenied:
       return "The store refuses the credentials, or they do not allow this: check them where they come from "
              "(environment, AWS files, netrc) and the bucket's or server's rights. coffer tries again by itself.";
@@ -44,9 +47,13 @@ std::string store_advice(Code code) {
       return "The store's address or settings cannot work as they are: check STORE and the options.";
     case Code::kUnavailable:
     case Code::kTimedOut:
-      return "Work goes on here, and coffer keeps trying. If it lasts, check the network and the server, or the disk "
-             "if the "
-             "store is a directory.";
+      if (status == 429)
+        return "The server wants fewer requests: lower --upload-limit and --download-limit, or close other programs "
+               "that use the account, if it stays. Work goes on here, and coffer tries again ever more seldom.";
+      if (status)
+        return "The server is there, and has trouble of its own: its operator can say more. Work goes on here, and "
+               "coffer keeps trying.";
+      return "Check the network, or the disk if the store is a directory. Work goes on here, and coffer keeps trying.";
     default:
       return "The server answers in a way that coffer does not expect: check that STORE names what it should. coffer "
              "keeps trying; if it stays, the server's own log says more.";

@@ -32,7 +32,7 @@ class Problems {
 };
 
 // What to do about an error of a store.
-std::string store_advice(Code code);
+std::string store_advice(const Error& error);
 // What to do about an error of the local disk.
 std::string disk_advice(Code code);
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "crypto/random.h"
+#include "fs/sync/carried.h"
 #include "fs/sync/parallel.h"
 
 namespace coffer {
@@ -447,10 +448,10 @@ Result<void> Publisher::send_outgoing(std::stop_token stop) {
       // First where its packs are: once the record is forgotten here, nothing else would say so.
       TRYV(c_.replica.packs_uploaded(places_of(opened, waiting->key)));
       TRYV(c_.replica.uploaded(waiting->key));
-    } else {
-      RowPut gone{empty_outgoing_key(), std::nullopt};
-      TRYV(c_.replica.put_rows(std::span(&gone, 1), false));
     }
+    std::vector<RowPut> rows = c_.kept.keep(*name, waiting->sealed);
+    if (!waiting->with_changes) rows.push_back({empty_outgoing_key(), std::nullopt});
+    TRYV(c_.replica.put_rows(rows, false));
     outgoing_bytes_ = 0;
     c_.outstanding_stamp = 0;
     {

@@ -5,7 +5,7 @@
 #include "cache/frame.h"
 #include "cache/pack_store.h"
 #include "crypto/hash.h"
-#include "fs/sync/news.h"
+#include "fs/sync/carried.h"
 #include "fs/sync/object_keys.h"
 
 namespace coffer {

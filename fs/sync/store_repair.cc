@@ -5,6 +5,7 @@
 #include "cache/pack_store.h"
 #include "crypto/hash.h"
 #include "fs/sync/checkpoint_row.h"
+#include "fs/sync/kept_records.h"
 #include "fs/sync/key_slots.h"
 #include "fs/sync/object_keys.h"
 
@@ -25,6 +26,10 @@ class Repairer {
         stop_(stop) {}
 
   Result<void> run() {
+    if (replica_) {
+      kept_.emplace(*replica_);
+      TRYV(kept_->load());
+    }
     for (Damage& d : outcome_.damages) {
       if (stop_.stop_requested()) return fail(Code::kCancelled, "interrupted");
       if (d.thing == "head") {
@@ -79,11 +84,22 @@ class Repairer {
     return {};
   }
 
+  // Of a record that is missing the key says its log and number only.
   Result<void> repair_record(Damage& d) {
     if (!replica_) return {};
     TRY(auto outgoing, replica_->outgoing());
-    if (!outgoing || outgoing->key != d.object) return {};
-    TRYV(store_.put(d.object, outgoing->sealed, stop_));
+    if (outgoing && (outgoing->key == d.object || outgoing->key.starts_with(d.object + "-"))) {
+      TRYV(store_.put(outgoing->key, outgoing->sealed, stop_));
+      d.repaired = kPutBack;
+      return {};
+    }
+    auto name = parse_record_key(d.object);
+    if (!name) name = parse_record_key(d.object + "-0000000000000000");
+    auto kept = name ? kept_->find(name->log, name->number) : std::nullopt;
+    if (!kept) return {};
+    TRY(auto bytes, kept_->read(name->log, name->number));
+    if (!bytes) return {};
+    TRYV(store_.put(kept->name.key(), *bytes, stop_));
     d.repaired = kPutBack;
     return {};
   }
@@ -108,6 +124,7 @@ class Repairer {
   const VolumeHead head_;
   const Remembered& remembered_;
   Replica* const replica_;
+  std::optional<KeptRecords> kept_;
   CheckOutcome& outcome_;
   const std::stop_token& stop_;
 };

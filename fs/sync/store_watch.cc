@@ -1,5 +1,7 @@
 #include "fs/sync/store_watch.h"
 
+#include "remote/server_answer.h"
+
 namespace coffer {
 
 namespace {
@@ -16,6 +18,7 @@ std::string trouble(const std::string& what, const std::string& store, const Err
       return store + " has no room: " + error.what();
     case Code::kUnavailable:
     case Code::kTimedOut:
+      if (answered_status(error)) return store + " cannot serve this machine now, retrying: " + error.what();
       return "cannot reach " + store + " to " + what + " it, retrying: " + error.what();
     default:
       return "cannot " + what + " " + store + ": " + error.what();
@@ -37,7 +40,7 @@ Result<T> StoreWatch::judge(const char* what, Result<T> outcome) {
   if (answered)
     problems_.clear(key);
   else
-    problems_.set(key, trouble(what, store_.describe(), outcome.error()), store_advice(outcome.error().code()));
+    problems_.set(key, trouble(what, store_.describe(), outcome.error()), store_advice(outcome.error()));
   return outcome;
 }
 

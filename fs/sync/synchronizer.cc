@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "fs/sync/absent_packs.h"
 #include "fs/sync/checkpoint_writer.h"
 #include "fs/sync/collector.h"
 #include "fs/sync/context.h"
@@ -26,9 +27,10 @@ FetchPool::Options fetch_options(const SyncOptions& options) {
   return out;
 }
 
-FetchPool::Backend fetch_backend(Replica& replica) {
+FetchPool::Backend fetch_backend(Replica& replica, AbsentPacks& absent) {
   return {[&replica](const ObjectId& pack) { return replica.place_of(pack); },
-          [&replica](const FrameRef& ref, BytesView sealed) { return replica.keep_frame(ref, sealed); }};
+          [&replica](const FrameRef& ref, BytesView sealed) { return replica.keep_frame(ref, sealed); },
+          [&absent](const ObjectId& pack, const std::string& key, bool there) { absent.answered(pack, key, there); }};
 }
 
 }  // namespace
@@ -41,7 +43,8 @@ struct Synchronizer::Impl {
         publisher(context, news),
         collector(context, news),
         checkpoints(context, news, collector),
-        fetches(context.store, fetch_backend(replica), fetch_options(options)) {
+        absent(context),
+        fetches(context.store, fetch_backend(replica, absent), fetch_options(options)) {
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
   }
@@ -60,6 +63,7 @@ struct Synchronizer::Impl {
   Publisher publisher;
   Collector collector;
   CheckpointWriter checkpoints;
+  AbsentPacks absent;
   FetchPool fetches;
   std::stop_source stopping;
   bool started = false, stopped = false;
@@ -88,6 +92,7 @@ Result<void> Synchronizer::start() {
   TRY(auto rows, s.context.replica.rows_with_prefix(LogTails::kTailPrefix));
   TRYV(s.context.tails.load(rows));
   TRYV(s.context.load_revocations());
+  TRYV(s.context.kept.load());
   TRYV(s.publisher.load());
   s.collector.load();
   s.started = true;
@@ -221,7 +226,7 @@ std::vector<KnownHead> Synchronizer::heads() const {
 }
 
 SyncStatus Synchronizer::status() const {
-  const Impl& s = *impl_;
+  Impl& s = *impl_;
   SyncStatus out;
   ReplicaCounters counters = s.context.replica.counters();
   out.online = s.context.store.online();
@@ -232,7 +237,9 @@ SyncStatus Synchronizer::status() const {
   out.last_published = s.publisher.last_published();
   out.last_news_check = s.news.checked_when();
   out.news_incomplete = s.news.incomplete();
+  s.absent.tell();
   out.problems = s.context.problems.list();
+  out.not_here_yet = s.context.not_here_yet.list();
   out.conflicts = s.context.conflicts;
   out.last_collection = s.collector.last();
 

@@ -86,7 +86,9 @@ struct SyncStatus {
   bool news_incomplete = false;  // records are known to exist that the store does not show, or that do not verify
   std::vector<DeviceStatus> devices;
   std::vector<Problem> problems;  // current ones, resolved ones vanish
-  uint64_t conflicts = 0;         // conflict copies made here since start
+  // What is known to exist and is not to be had, and may only be late: `what` names it; a problem after missing_after.
+  std::vector<Problem> not_here_yet;
+  uint64_t conflicts = 0;  // conflict copies made here since start
   std::optional<Collection> last_collection;
 };
 

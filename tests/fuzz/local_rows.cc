@@ -5,6 +5,7 @@
 #include "crypto/associated_data.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/sync/collection.h"
+#include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
@@ -71,6 +72,8 @@ void run(BytesView input) {
       if (auto id = parse_dead_object_key(as_string(bytes)))
         require(std::ranges::equal(as_bytes(dead_object_key(*id).bytes), bytes), "a dead object has one key");
       return;
+    case 10:
+      return is_stable(decode_kept_record(bytes), decode_kept_record);
     default:
       (void)parse_orphan_key(as_string(bytes));
   }

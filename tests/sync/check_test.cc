@@ -445,6 +445,22 @@ TEST_F(CheckTest, RepairPutsBackWhatThisDeviceHas) {
   b_->stop(false);
 }
 
+// Records too, whatever has become of them.
+TEST_F(CheckTest, RepairPutsBackRecordsThatThisDeviceKeeps) {
+  b_->open();
+  const auto whole = memory_->snapshot();
+  const uint64_t last = log("b").number;
+  const std::vector<std::string> kept{record("b", last - 1), record("b", last)};
+  flip(kept[0]);
+  memory_->erase(kept[1]);
+  CheckOutcome outcome = check(remembered());
+  EXPECT_GE(outcome.faults(), 2u) << list(outcome);
+  ASSERT_OK(repair_store(*memory_, secrets_, remembered(), &b_->replica(), outcome, {}));
+  for (const std::string& key : kept) EXPECT_TRUE(memory_->snapshot().at(key) == whole.at(key)) << key;
+  EXPECT_EQ(check(remembered()).faults(), 0u);
+  b_->stop(false);
+}
+
 // What it has not, it leaves and says so.
 TEST_F(CheckTest, RepairDoesNotInvent) {
   const std::string last = record("b", log("b").number);
