@@ -29,6 +29,7 @@ Bytes encode(const KeptRecord& record) {
   w.u64(record.name.number);
   w.u64(record.name.tag);
   w.u64(record.size);
+  w.u64(static_cast<uint64_t>(record.when.ns));
   return out;
 }
 
@@ -40,6 +41,7 @@ Result<KeptRecord> decode_kept_record(BytesView row) {
   out.name.number = in.u64();
   out.name.tag = in.u64();
   out.size = in.u64();
+  out.when.ns = static_cast<int64_t>(in.u64());
   if (!in.at_end()) return fail(Code::kCorrupt, "the row of a record that is kept is damaged");
   return out;
 }
@@ -69,7 +71,7 @@ void KeptRecords::let_go(const Place& place, std::vector<RowPut>& rows) {
   entries_.erase(it);
 }
 
-std::vector<RowPut> KeptRecords::keep(const RecordName& name, BytesView object) {
+std::vector<RowPut> KeptRecords::keep(const RecordName& name, BytesView object, WallTime now) {
   std::vector<RowPut> rows;
   if (object.size() > kMost) return rows;
   const Place place(name.log, name.number);
@@ -80,7 +82,7 @@ std::vector<RowPut> KeptRecords::keep(const RecordName& name, BytesView object) 
   }
   while (bytes_ + object.size() > kMost) let_go(by_order_.begin()->second, rows);
   const uint64_t order = by_order_.empty() ? 1 : by_order_.rbegin()->first + 1;
-  const KeptRecord record{name, object.size()};
+  const KeptRecord record{name, object.size(), now};
   entries_.emplace(place, Entry{record, order});
   by_order_.emplace(order, place);
   bytes_ += object.size();

@@ -1,6 +1,7 @@
 // The newest records as they lie in the store, kept on this machine so that they can be put back when they vanish from there.
 //
-// Rows (all keys clear): "Sq" order BE 8          -> version u8 = 1 | log 16 | number u64 | tag u64 | size u64: rising by order
+// Rows (all keys clear): "Sq" order BE 8          -> version u8 = 1 | log 16 | number u64 | tag u64 | size u64 | when i64, ns,
+//                                                 by this machine's clock: rising by order
 //                        "Sk" log 16 number BE 8  -> version u8 = 1 | the sealed record, to the end
 //
 // The oldest are let go when all together are more than kMost bytes. That is twice what a checkpoint is made after, so as long
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/rows.h"
 #include "fs/replica/replica.h"
@@ -22,6 +24,7 @@ namespace coffer {
 struct KeptRecord {
   RecordName name;
   uint64_t size = 0;
+  WallTime when;  // since when it is kept
   bool operator==(const KeptRecord&) const = default;
 };
 Bytes encode(const KeptRecord& record);
@@ -38,7 +41,7 @@ class KeptRecords {
   Result<void> load();
   // The rows by which `object` is kept, and older ones let go; the caller writes them, best with what says that the record
   // is applied. If that fails, read() will find nothing.
-  std::vector<RowPut> keep(const RecordName& name, BytesView object);
+  std::vector<RowPut> keep(const RecordName& name, BytesView object, WallTime now);
 
   std::optional<KeptRecord> find(const LogId& log, uint64_t number) const;
   // nullopt: it is not kept (any more).

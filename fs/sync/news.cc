@@ -301,7 +301,7 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
     std::vector<RowPut> rows = batch.rows();
     for (const auto& [log, number] : chosen) {
       const AwaitedLogs::Fetched& fetched = awaited_.fetched(log, number);
-      for (RowPut& row : c_.kept.keep(fetched.name, fetched.object)) rows.push_back(std::move(row));
+      for (RowPut& row : c_.kept.keep(fetched.name, fetched.object, c_.clock.wall())) rows.push_back(std::move(row));
     }
     Result<void> done;
     if (records.empty() && places.empty()) {

@@ -449,7 +449,7 @@ Result<void> Publisher::send_outgoing(std::stop_token stop) {
       TRYV(c_.replica.packs_uploaded(places_of(opened, waiting->key)));
       TRYV(c_.replica.uploaded(waiting->key));
     }
-    std::vector<RowPut> rows = c_.kept.keep(*name, waiting->sealed);
+    std::vector<RowPut> rows = c_.kept.keep(*name, waiting->sealed, c_.clock.wall());
     if (!waiting->with_changes) rows.push_back({empty_outgoing_key(), std::nullopt});
     TRYV(c_.replica.put_rows(rows, false));
     outgoing_bytes_ = 0;

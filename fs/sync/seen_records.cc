@@ -123,6 +123,12 @@ bool SeenRecords::look(const std::stop_token& stop) {
   return sure;
 }
 
+// A store that shows late what is new may do so to who wrote it, too.
+bool SeenRecords::may_be_late(const KeptRecord& kept) const {
+  const int64_t age = c_.clock.wall().ns - kept.when.ns;
+  return age >= 0 && age < c_.options.missing_after.count();
+}
+
 // Asks for what is kept here by its name, and puts back what is not there, or not as it was.
 bool SeenRecords::ask(const LogId& id, Log& log, size_t& requests, const std::stop_token& stop) {
   bool sure = false;
@@ -139,6 +145,7 @@ bool SeenRecords::ask(const LogId& id, Log& log, size_t& requests, const std::st
       continue;
     }
     if (!there && there.error().code() != Code::kNotFound && there.error().code() != Code::kTooLarge) continue;
+    if (!there && there.error().code() == Code::kNotFound && may_be_late(*kept)) continue;
     sure = true;
     if (c_.revoked || !c_.store.put(key, **bytes, stop)) continue;
     log.gone.erase(number);

@@ -3,8 +3,9 @@
 //
 // A listing of all of log/ (at start, and every hour) has to show every record. A listing of hints, with every other poll, has
 // to show none of an older record only than the newest that is applied: if it does, that log is listed, at once the first time.
-// A listing may be late, so what is kept here is first asked for by its name. What is not kept here is told as not here yet,
-// and as vanished when it stays away; the log is listed again meanwhile, ever more seldom.
+// A listing may be late, so what is kept here is first asked for by its name. What is not kept here, or was new a moment ago,
+// so that it may be late itself, is told as not here yet, and as vanished when it stays away; the log is listed again
+// meanwhile, ever more seldom.
 #pragma once
 
 #include <map>
@@ -55,6 +56,7 @@ class SeenRecords {
 
   void compare(const LogTail& expected, const Listed& listed);
   std::set<uint64_t> find_gone(const LogTail& expected, const Listed& listed) const;
+  bool may_be_late(const KeptRecord& kept) const;
   bool ask(const LogId& id, Log& log, size_t& requests, const std::stop_token& stop);
   void tell(const LogId& id, const Log& log);
   void tell_put_back(const LogId& id, uint64_t number);

@@ -261,7 +261,7 @@ void rows() {
   local(7, "dead", encode(DeadObject{DeadObject::Kind::kSegment, 1000, WallTime{5}}));
   local(8, "collection", encode(Collection{WallTime{5}, {1, 2}, {3, 4}, {5, 6}, {7, 8}}));
   local(9, "dead_key", to_bytes(dead_object_key(ObjectId{}).bytes));
-  local(10, "kept_record", encode(KeptRecord{{LogId{}, 5, 7}, 4096}));
+  local(10, "kept_record", encode(KeptRecord{{LogId{}, 5, 7}, 4096, WallTime{5}}));
 }
 
 void cache() {

@@ -167,6 +167,29 @@ TEST_F(HonestyTest, ALateListingIsNoLoss) {
   EXPECT_EQ(veil->puts(key), 0u);
 }
 
+// Nor is a record one that was new a moment ago, when it is not to be had by its name either.
+TEST_F(HonestyTest, WhatIsNewMayBeLateByItsNameToo) {
+  auto a = device("a");
+  SyncOptions patient = quick_options();
+  patient.missing_after = seconds(600);
+  auto veil = std::make_shared<Veil>(memory_);
+  Device b(volume_, veil, "b", patient);
+  b.start();
+  a->write("one", text(1000, 1));
+  a->must_sync();
+  b.must_sync();
+  const LogTail tail = log_of(b, "a");
+  const std::string key = newest_key(tail);
+  veil->hide(key);
+  b.restart();
+  wait_until([&] { return not_here_yet(b).find(record_text(tail)) != std::string::npos; });
+  EXPECT_EQ(b.problems(), "");
+  EXPECT_EQ(veil->puts(key), 0u);
+  veil->show_all();
+  wait_until([&] { return not_here_yet(b).empty(); });
+  EXPECT_EQ(b.problems(), "");
+}
+
 // Records that this device never had (a checkpoint includes them): first they may be late, then they are missing, and when they
 // come all is well, without waiting for the next hour.
 TEST_F(HonestyTest, WhatNobodyHasIsLateThenVanished) {
@@ -483,8 +506,13 @@ class HonestCheckpointsTest : public HonestyTest {
 TEST_F(HonestCheckpointsTest, ALostSegmentIsWrittenAnewWithTheNext) {
   auto a = device("a", eager());
   a->write("one", text(1000, 1));
+  for (int i = 0; i < 8000; ++i) {  // several segments, of which few change afterwards
+    model::NewInode what;
+    what.mode = 0644;
+    ASSERT_OK(a->replica().make(model::kRootIno, "file number " + std::to_string(i), what));
+  }
   a->must_sync();
-  wait_until([&] { return !hints().empty(); });
+  wait_until([&] { return !hints().empty() && open(hints().front()).segments.size() > 2; });
   const CheckpointName first = hints().front();
   for (const SegmentInfo& s : open(first).segments) memory_->erase(pack_key(s.id));
   for (uint64_t i = 0; i < 40 && hints().front() == first; ++i) {

@@ -343,6 +343,29 @@ TEST_F(RevocationTest, TheNewEpochIsNotForTheRevokedDevice) {
   EXPECT_EQ(take_device_slots(head_, read_slots(*memory_).value(), c->identity().key, taken), 0u);
 }
 
+// A record that the device signed, and that does not follow the one before: nobody would apply it, so nobody has to wait for it.
+TEST_F(RevocationTest, WhatDoesNotFollowInItsLogIsNotAccepted) {
+  auto a = watching("a"), c = watching("c");
+  for (const char* name : {"one", "two", "three"}) {
+    c->write(name, noise(100, 1));
+    c->must_sync();
+  }
+  a->must_sync();
+  c.device->stop(false);
+  Forged forged = next_of(*a.device, *c.device);
+  forged.record.previous.bytes[0] ^= 1;
+  const LogHead last{forged.log, forged.number - 1, next_of(*a.device, *c.device).record.previous};
+  publish(*c.device, forged, "after");
+  const Member member{c->identity().device, c->identity().certificate.key, "c"};
+  TAKE(auto accepted, accepted_heads(*memory_, secrets(), member));
+  EXPECT_EQ(accepted, std::vector{last});
+  // Nor what comes after a gap.
+  for (const std::string& key : keys(log_prefix(last.log) + "2-")) memory_->erase(key);
+  TAKE(accepted, accepted_heads(*memory_, secrets(), member));
+  ASSERT_EQ(accepted.size(), 1u);
+  EXPECT_EQ(accepted[0].number, 1u);
+}
+
 // A revocation that vanishes from the store is put back by whoever has seen it, and holds for him meanwhile.
 TEST_F(RevocationTest, ARevocationThatVanishesIsPutBack) {
   auto a = watching("a"), c = watching("c");
