@@ -5,9 +5,11 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace coffer {
 namespace {
@@ -15,6 +17,7 @@ namespace {
 struct Armed {
   std::string action;
   long countdown = 0;  // 0: every passing
+  std::function<Result<void>()> call;  // instead of an action
 };
 
 struct Registry {
@@ -58,7 +61,7 @@ Registry& registry() {
 Result<void> failpoint(std::string_view name) {
   Registry& r = registry();
   if (!r.any.load(std::memory_order_relaxed)) return {};
-  std::lock_guard lock(r.mutex);
+  std::unique_lock lock(r.mutex);
   auto it = r.armed.find(name);
   if (it == r.armed.end()) return {};
   Armed& a = it->second;
@@ -66,6 +69,11 @@ Result<void> failpoint(std::string_view name) {
   if (a.countdown > 0) {
     if (--a.countdown > 0) return {};
     a.countdown = -1;
+  }
+  if (a.call) {
+    auto call = a.call;
+    lock.unlock();  // it may pass others
+    return call();
   }
   if (a.action == "crash") {
     ::kill(::getpid(), SIGKILL);
@@ -76,5 +84,12 @@ Result<void> failpoint(std::string_view name) {
 }
 
 void arm_failpoints(std::string_view spec) { registry().arm(spec); }
+
+void arm_failpoint(std::string_view name, std::function<Result<void>()> what) {
+  Registry& r = registry();
+  std::lock_guard lock(r.mutex);
+  r.armed[std::string(name)].call = std::move(what);
+  r.any = true;
+}
 
 }  // namespace coffer

@@ -2,6 +2,7 @@
 // COFFER_FAILPOINTS="name=crash@3,other=error@1,third=enospc": at the Nth passing (every passing without @N).
 #pragma once
 
+#include <functional>
 #include <string_view>
 
 #include "base/result.h"
@@ -13,5 +14,7 @@ namespace coffer {
 Result<void> failpoint(std::string_view name);
 // Replaces what is armed, with the grammar of COFFER_FAILPOINTS; for tests in the same process.
 void arm_failpoints(std::string_view spec);
+// Calls `what` at each passing of `name`, until failpoints are armed anew: a test plays there what others do meanwhile.
+void arm_failpoint(std::string_view name, std::function<Result<void>()> what);
 
 }  // namespace coffer

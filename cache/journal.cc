@@ -38,7 +38,7 @@ struct Journal::Impl {
   // Only by the holder of the right to write.
   Result<void> write_block(JournalBlock& block, Lsn durable_now) EXCLUDES(mutex);
   Result<void> switch_file(Lsn first, size_t room) EXCLUDES(mutex);
-  Lsn append(BytesView payload) EXCLUDES(mutex);
+  Lsn append(std::span<const BytesView> payload) EXCLUDES(mutex);
   // What a sync does without the lock.
   Result<void> make_durable(Lsn target) EXCLUDES(mutex);
   Result<void> sync_files() EXCLUDES(mutex);
@@ -125,11 +125,13 @@ Result<void> Journal::Impl::switch_file(Lsn first, size_t room) {
   return {};
 }
 
-Lsn Journal::Impl::append(BytesView payload) {
+Lsn Journal::Impl::append(std::span<const BytesView> payload) {
+  size_t size = 0;
+  for (BytesView part : payload) size += part.size();
   MutexLock lock(mutex);
   const Lsn lsn = ++last;
-  if (!filling || queue.back().payload() + payload.size() > options.block_payload) {
-    queue.emplace_back(lsn, std::max(payload.size() + 10, options.block_payload));
+  if (!filling || queue.back().payload() + size > options.block_payload) {
+    queue.emplace_back(lsn, std::max(size + 10, options.block_payload));
     filling = true;
   }
   size_t before = queue.back().payload();
@@ -144,7 +146,8 @@ Result<void> Journal::Impl::make_durable(Lsn target) {
   if (options.before_sync) {
     TRY(Bytes entry, options.before_sync());
     if (!entry.empty()) {
-      target = append(entry);
+      const BytesView view(entry);
+      target = append(std::span(&view, 1));
       MutexLock lock(mutex);
       filling = false;
     }
@@ -204,7 +207,7 @@ Result<void> Journal::peek(Lsn after, const Entry& entry) const {
   return peek_journal(impl_->dir, impl_->volume, impl_->keys, after, entry);
 }
 
-Lsn Journal::append(BytesView payload) { return impl_->append(payload); }
+Lsn Journal::append(std::span<const BytesView> payload) { return impl_->append(payload); }
 
 Result<void> Journal::flush() {
   Lsn target;

@@ -21,6 +21,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -60,7 +61,8 @@ class Journal {
   Result<void> peek(Lsn after, const Entry& entry) const;
 
   // Queues an entry; its number. Visible to a crash only after flush (kill) or sync (power loss). Does no I/O.
-  Lsn append(BytesView payload);
+  Lsn append(BytesView payload) { return append(std::span(&payload, 1)); }
+  Lsn append(std::span<const BytesView> payload);  // in parts
   // Hands queued entries to the kernel, no fdatasync: after it they survive kill -9. On kNoSpace and kIo entries stay
   // queued, in order, and the next flush or sync tries again. Does not wait for a sync under way.
   Result<void> flush();

@@ -71,10 +71,13 @@ JournalBlock::JournalBlock(Lsn first, size_t payload_expected) : first_(first) {
   bytes_.resize(kEntriesAt);
 }
 
-void JournalBlock::add(BytesView payload) {
+void JournalBlock::add(std::span<const BytesView> payload) {
   assert(!sealed_);
-  size_t before = bytes_.size();
-  Writer(bytes_).bytes(payload);
+  size_t before = bytes_.size(), size = 0;
+  for (BytesView part : payload) size += part.size();
+  Writer w(bytes_);
+  w.varint(size);
+  for (BytesView part : payload) w.raw(part);
   payload_ += bytes_.size() - before;
   ++count_;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
@@ -32,7 +33,8 @@ class JournalBlock {
  public:
   JournalBlock(Lsn first, size_t payload_expected);
 
-  void add(BytesView payload);
+  void add(BytesView payload) { add(std::span(&payload, 1)); }
+  void add(std::span<const BytesView> payload);  // in parts
   // After it there is no more adding, and bytes() is what the file holds at `offset`.
   void seal(const AeadKey& key, const VolumeId& volume, const ObjectId& file, uint64_t offset, Lsn durable);
 

@@ -1,8 +1,9 @@
 #include "cache/table.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <map>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -13,29 +14,29 @@
 namespace coffer {
 namespace {
 
-struct MemoryRow {
-  size_t clear = 0;
-  std::optional<Bytes> value;  // nullopt: removed
-};
-
 // What a row in memory costs beyond its bytes: the map's node and two allocations, about.
 constexpr size_t kRowOverhead = 160;
 
-size_t cost(const std::string& key, const MemoryRow& row) {
+size_t cost(const std::string& key, const RowChange& row) {
   return kRowOverhead + key.size() + (row.value ? row.value->size() : 0);
 }
 
 // Rows that LMDB has not got. Compares as strings, that is bytewise.
 struct MemoryRows {
-  std::map<std::string, MemoryRow, std::less<>> rows;
+  RowChanges rows;
   Lsn last = 0;  // everything up to here is in these rows or was committed before
   size_t bytes = 0;
+  size_t at_once = 0;  // of `bytes`, what came as many changes at once
 
-  const MemoryRow* find(std::string_view key) const {
+  const RowChange* find(std::string_view key) const {
     auto it = rows.find(key);
     return it == rows.end() ? nullptr : &it->second;
   }
+  size_t small() const { return bytes - std::min(bytes, at_once); }
 };
+
+// Frozen parts that a batch adds to; with as many it goes row by row into the active one, for reads look into each.
+constexpr size_t kMostFrozen = 4;
 
 }  // namespace
 
@@ -48,7 +49,7 @@ struct Table::Impl {
   }
 
   // The newest state of a key that memory knows; null when it knows nothing.
-  const MemoryRow* find(std::string_view key) const REQUIRES_SHARED(mutex);
+  const RowChange* find(std::string_view key) const REQUIRES_SHARED(mutex);
   // next() over the rows in memory alone.
   std::optional<Row> next_in_memory(std::string_view prefix, std::string_view after) const REQUIRES_SHARED(mutex);
   // next() over what `snapshot` has before `limit`, without what memory has removed. Sets `stale` when a commit has made
@@ -62,34 +63,42 @@ struct Table::Impl {
 
   mutable SharedMutex mutex{Rank::kTable};
   MemoryRows active GUARDED_BY(mutex);
-  MemoryRowsPtr frozen GUARDED_BY(mutex);  // null when there is none; older than active
+  std::deque<MemoryRowsPtr> frozen GUARDED_BY(mutex);  // older than active; the oldest first
   uint64_t commits GUARDED_BY(mutex) = 0;  // how often rows have moved from frozen to LMDB
   std::atomic<Lsn> committed;
 };
 
 // --- Reading ---
 
-const MemoryRow* Table::Impl::find(std::string_view key) const {
-  if (const MemoryRow* row = active.find(key)) return row;
-  return frozen ? frozen->find(key) : nullptr;
+const RowChange* Table::Impl::find(std::string_view key) const {
+  if (const RowChange* row = active.find(key)) return row;
+  for (auto it = frozen.rbegin(); it != frozen.rend(); ++it)
+    if (const RowChange* row = (*it)->find(key)) return row;
+  return nullptr;
 }
 
 std::optional<Row> Table::Impl::next_in_memory(std::string_view prefix, std::string_view after) const {
-  static const MemoryRows kNone;
-  const auto& newer = active.rows;
-  const auto& older = frozen ? frozen->rows : kNone.rows;
-  auto start = [&](const auto& rows) { return after < prefix ? rows.lower_bound(prefix) : rows.upper_bound(after); };
-  auto n = start(newer), o = start(older);
+  struct Walk {
+    RowChanges::const_iterator at, end;
+  };
+  std::array<Walk, 1 + kMostFrozen> walks;  // the newest first
+  size_t count = 0;
+  auto start = [&](const RowChanges& rows) {
+    walks[count++] = {after < prefix ? rows.lower_bound(prefix) : rows.upper_bound(after), rows.end()};
+  };
+  start(active.rows);
+  for (auto it = frozen.rbegin(); it != frozen.rend(); ++it) start((*it)->rows);
   for (;;) {
-    const bool have_n = n != newer.end(), have_o = o != older.end();
-    if (!have_n && !have_o) return std::nullopt;
-    const bool take_n = have_n && (!have_o || n->first <= o->first);
-    const auto& [key, row] = take_n ? *n : *o;
+    const Walk* least = nullptr;  // of equal keys the newest
+    for (size_t i = 0; i < count; ++i)
+      if (walks[i].at != walks[i].end && (!least || walks[i].at->first < least->at->first)) least = &walks[i];
+    if (!least) return std::nullopt;
+    const auto& [key, row] = *least->at;
     if (!key.starts_with(prefix)) return std::nullopt;
     if (row.value && row.clear == key.size()) return Row{key, *row.value};
-    // A removal in the newer part hides the row of the older one.
-    if (take_n && have_o && key == o->first) ++o;
-    ++(take_n ? n : o);
+    // A removal hides the rows of older parts.
+    for (size_t i = 0; i < count; ++i)
+      if (walks[i].at != walks[i].end && walks[i].at->first == key) ++walks[i].at;
   }
 }
 
@@ -106,7 +115,7 @@ Result<std::optional<Row>> Table::Impl::next_on_disk(RowFile::Snapshot& snapshot
         SharedLock lock(mutex);
         stale = commits != commits_then;
         if (stale) return std::nullopt;
-        if (const MemoryRow* row = find(key)) {
+        if (const RowChange* row = find(key)) {
           if (row->value) return Row{std::string(key), *row->value};  // put while we were looking
           removed = true;
         }
@@ -124,7 +133,7 @@ Result<std::optional<Row>> Table::Impl::next_on_disk(RowFile::Snapshot& snapshot
 Result<std::optional<Bytes>> Table::get(const RowKey& key) const {
   {
     SharedLock lock(impl_->mutex);
-    if (const MemoryRow* row = impl_->find(key.bytes)) return row->value;
+    if (const RowChange* row = impl_->find(key.bytes)) return row->value;
   }
   // What is not in memory now was in LMDB already, or is not there.
   TRY(RowFile::Snapshot snapshot, impl_->file->snapshot());
@@ -175,12 +184,36 @@ void Table::apply(std::span<const RowPut> puts, Lsn lsn) {
   active.last = lsn;
 }
 
+size_t Table::weigh(const RowChanges& changes) {
+  size_t weight = 0;
+  for (const auto& [key, change] : changes) {
+    check_key_size(RowKey{key, change.clear});
+    weight += cost(key, change);
+  }
+  return weight;
+}
+
+void Table::apply(RowChanges changes, size_t weight, Lsn lsn) {
+  ExclusiveLock lock(impl_->mutex);
+  MemoryRows& active = impl_->active;
+  if (impl_->frozen.size() == kMostFrozen) {
+    for (auto& [key, change] : changes) active.rows.insert_or_assign(key, std::move(change));
+    active.bytes += weight;  // or less
+    active.at_once += weight;
+  } else {
+    if (!active.rows.empty()) impl_->frozen.push_back(std::make_shared<const MemoryRows>(std::move(active)));
+    active = {std::move(changes), lsn, weight, weight};
+  }
+  active.last = lsn;
+}
+
 std::optional<Lsn> Table::freeze() {
   ExclusiveLock lock(impl_->mutex);
-  if (impl_->frozen) return impl_->frozen->last;
+  if (!impl_->frozen.empty()) return impl_->frozen.front()->last;
   if (impl_->active.last == impl_->committed) return std::nullopt;
   const Lsn last = impl_->active.last;
-  impl_->frozen = std::make_shared<const MemoryRows>(std::exchange(impl_->active, MemoryRows{{}, last, 0}));
+  impl_->frozen.push_back(
+      std::make_shared<const MemoryRows>(std::exchange(impl_->active, MemoryRows{{}, last, 0, 0})));
   return last;
 }
 
@@ -188,7 +221,7 @@ Result<void> Table::commit_frozen() {
   Impl::MemoryRowsPtr frozen;
   {
     SharedLock lock(impl_->mutex);
-    frozen = impl_->frozen;
+    if (!impl_->frozen.empty()) frozen = impl_->frozen.front();
   }
   if (!frozen) return {};
 
@@ -204,7 +237,8 @@ Result<void> Table::commit_frozen() {
 
   Impl::MemoryRowsPtr done;  // freed after the lock: there may be many rows
   ExclusiveLock lock(impl_->mutex);
-  done.swap(impl_->frozen);
+  done = std::move(impl_->frozen.front());
+  impl_->frozen.pop_front();
   impl_->committed = frozen->last;
   ++impl_->commits;
   return {};
@@ -214,7 +248,16 @@ Lsn Table::committed_lsn() const { return impl_->committed; }
 
 size_t Table::uncommitted_bytes() const {
   SharedLock lock(impl_->mutex);
-  return impl_->active.bytes + (impl_->frozen ? impl_->frozen->bytes : 0);
+  size_t bytes = impl_->active.bytes;
+  for (const auto& frozen : impl_->frozen) bytes += frozen->bytes;
+  return bytes;
+}
+
+size_t Table::uncommitted_small() const {
+  SharedLock lock(impl_->mutex);
+  size_t bytes = impl_->active.small();
+  for (const auto& frozen : impl_->frozen) bytes += frozen->small();
+  return bytes;
 }
 
 }  // namespace coffer

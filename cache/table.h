@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/row_changes.h"
 #include "base/rows.h"
 #include "crypto/keys.h"
 
@@ -43,16 +44,21 @@ class Table : public ReadRows {
   // Makes the puts of one journal entry visible, later puts of a key over earlier ones. Memory only: microseconds. A stored
   // key has at most 511 bytes (kMaxStoredKey); a longer one is a bug and stops the program.
   void apply(std::span<const RowPut> puts, Lsn lsn);
+  // Likewise, of many changes, in a time that does not depend on how many (while few are waiting to be committed).
+  // `weight` is what weigh() says of them, which looks at each: ahead of the moment.
+  void apply(RowChanges changes, size_t weight, Lsn lsn);
+  static size_t weigh(const RowChanges& changes);
 
   // Moves what was applied so far aside for committing; returns its last lsn, or nullopt when there is nothing (or an
-  // earlier frozen part is not committed yet: that one's lsn is returned again).
+  // earlier frozen part is not committed yet: that one's lsn is returned again, the oldest of several).
   std::optional<Lsn> freeze();
-  // Writes the frozen part in one synced LMDB transaction. The caller has made the journal durable up to its lsn. On
+  // Writes the oldest frozen part in one synced LMDB transaction. The caller has made the journal durable up to its lsn. On
   // failure (kNoSpace, kIo) the frozen part stays visible and a later call tries again. Ok when nothing is frozen.
   Result<void> commit_frozen();
 
   Lsn committed_lsn() const;         // everything up to here is in LMDB
   size_t uncommitted_bytes() const;  // approximate memory held by rows that LMDB has not got
+  size_t uncommitted_small() const;  // of these, what did not come as many changes at once
 
  private:
   struct Impl;

@@ -11,9 +11,8 @@ namespace {
 constexpr uint8_t kLayout = 1;
 constexpr size_t kReadMax = 4096;  // before-images that a transaction keeps at hand
 
-// The next row of `base` overlaid with `puts`, whose mapped type has a `value` that is nullopt for a removal.
-template <typename Puts>
-Result<std::optional<Row>> next_overlaid(const ReadRows& base, const Puts& puts, std::string_view prefix,
+// The next row of `base` overlaid with `puts`.
+Result<std::optional<Row>> next_overlaid(const ReadRows& base, const RowChanges& puts, std::string_view prefix,
                                          std::string_view after) {
   auto mine = after < prefix ? puts.lower_bound(prefix) : puts.upper_bound(after);
   auto in_prefix = [&] { return mine != puts.end() && mine->first.starts_with(prefix); };
@@ -32,6 +31,13 @@ Result<std::optional<Row>> next_overlaid(const ReadRows& base, const Puts& puts,
       from = std::move(below->key);
       read = true;
     }
+  }
+}
+
+void move_to(RowChanges& puts, std::vector<RowPut>& out) {
+  while (!puts.empty()) {
+    auto node = puts.extract(puts.begin());
+    out.push_back({RowKey{std::move(node.key()), node.mapped().clear}, std::move(node.mapped().value)});
   }
 }
 
@@ -209,13 +215,13 @@ Result<std::optional<Row>> Transaction::next(std::string_view prefix, std::strin
 }
 
 void Transaction::put(RowKey key, Bytes value) {
-  Change& change = puts_.try_emplace(std::move(key.bytes)).first->second;
+  RowChange& change = puts_.try_emplace(std::move(key.bytes)).first->second;
   change.clear = key.clear;
   change.value = std::move(value);
 }
 
 void Transaction::erase(RowKey key) {
-  Change& change = puts_.try_emplace(std::move(key.bytes)).first->second;
+  RowChange& change = puts_.try_emplace(std::move(key.bytes)).first->second;
   change.clear = key.clear;
   change.value.reset();
 }
@@ -238,10 +244,7 @@ Result<std::vector<RowPut>> Transaction::take() {
     marks.push_back(&key);
   }
   for (const std::string* key : marks) touched_.add(*key);
-  while (!puts_.empty()) {
-    auto node = puts_.extract(puts_.begin());
-    out.push_back({RowKey{std::move(node.key()), node.mapped().clear}, std::move(node.mapped().value)});
-  }
+  move_to(puts_, out);
   read_.clear();
   return out;
 }
@@ -298,20 +301,17 @@ Result<std::optional<Row>> PlainTransaction::next(std::string_view prefix, std::
 }
 
 void PlainTransaction::put(RowKey key, Bytes value) {
-  std::string bytes = key.bytes;
-  puts_.insert_or_assign(std::move(bytes), RowPut{std::move(key), std::move(value)});
+  puts_.insert_or_assign(std::move(key.bytes), RowChange{key.clear, std::move(value)});
 }
 
 void PlainTransaction::erase(RowKey key) {
-  std::string bytes = key.bytes;
-  puts_.insert_or_assign(std::move(bytes), RowPut{std::move(key), std::nullopt});
+  puts_.insert_or_assign(std::move(key.bytes), RowChange{key.clear, std::nullopt});
 }
 
 std::vector<RowPut> PlainTransaction::take() {
   std::vector<RowPut> out;
   out.reserve(puts_.size());
-  for (auto& [bytes, put] : puts_) out.push_back(std::move(put));
-  puts_.clear();
+  move_to(puts_, out);
   return out;
 }
 

@@ -7,11 +7,12 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "base/row_changes.h"
 #include "base/rows.h"
 #include "fs/model/keys.h"
 
@@ -66,13 +67,9 @@ class Transaction : public Rows {
   Result<std::vector<RowPut>> take();
 
  private:
-  struct Change {
-    size_t clear = 0;  // of the key
-    std::optional<Bytes> value;
-  };
   const ReadRows& base_;
   Touched& touched_;
-  std::map<std::string, Change, std::less<>> puts_;
+  RowChanges puts_;
   // Tracked rows as `base` has them, read since the last take(): most rows are read before they are changed, and take()
   // need not read them again. Bounded; what is not here is read when needed.
   mutable std::unordered_map<std::string, std::optional<Bytes>> read_;
@@ -90,21 +87,21 @@ Result<void> undo(Rows& rows, Generation generation);
 // what is unlinked and open here may have changed, and earlier generations could not be undone without this one.)
 Result<void> drop_history(Rows& rows, Generation generation);
 
-// A transaction that keeps no history: for bookkeeping rows and undo.
+// A transaction that keeps no history: for bookkeeping rows and undo. It may begin with changes that were made before.
 class PlainTransaction : public Rows {
  public:
-  explicit PlainTransaction(const ReadRows& base) : base_(base) {}
+  explicit PlainTransaction(const ReadRows& base, RowChanges puts = {}) : base_(base), puts_(std::move(puts)) {}
   Result<std::optional<Bytes>> get(const RowKey& key) const override;
   Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override;
   void put(RowKey key, Bytes value) override;
   void erase(RowKey key) override;
-  // By key.
-  const std::map<std::string, RowPut, std::less<>>& puts() const { return puts_; }
+  const RowChanges& puts() const { return puts_; }
   std::vector<RowPut> take();
+  RowChanges take_changes() { return std::exchange(puts_, {}); }
 
  private:
   const ReadRows& base_;
-  std::map<std::string, RowPut, std::less<>> puts_;
+  RowChanges puts_;
 };
 
 }  // namespace coffer::model

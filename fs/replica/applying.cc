@@ -1,6 +1,7 @@
 // Applying records of other devices: pending changes and later records are undone, the news is applied, and they are
 // applied again on top. All in one atomic step of the journal.
 #include <algorithm>
+#include <unordered_set>
 
 #include "crypto/random.h"
 #include "fs/model/diff.h"
@@ -10,79 +11,8 @@
 namespace coffer {
 
 using model::Generation;
-using model::RowKind;
-using model::Touch;
 
 namespace {
-
-// What a batch of puts changes in the eyes of the kernel: only rows that end up different from what they were.
-class TouchFinder {
- public:
-  explicit TouchFinder(const ReadRows& before) : before_(before) {}
-
-  Result<void> add(const RowPut& put) {
-    if (!model::is_tracked(put.key)) return {};
-    TRY(auto old, before_.get(put.key));
-    if (old == put.value) return {};
-    const std::string& key = put.key.bytes;
-    const auto kind = model::kind_of(key);
-    if (kind == RowKind::kEntry) {
-      TRY(model::EntryPlace place, model::parse_entry_key(key));
-      if (old) {
-        TRY(model::Entry entry, model::decode_entry(*old));
-        entries_[{place.dir, entry.name}].before = entry.ino;
-      }
-      if (put.value) {
-        TRY(model::Entry entry, model::decode_entry(*put.value));
-        entries_[{place.dir, entry.name}].after = entry.ino;
-      }
-    } else if (kind == RowKind::kInode && old) {
-      TRY(Ino ino, model::parse_first(RowKind::kInode, key));
-      TRY(model::Inode a, model::decode_inode(*old));
-      model::Inode b;
-      if (put.value) {
-        TRY(b, model::decode_inode(*put.value));
-      }
-      if (a.nlink == 0) {  // nobody but its holders knows it
-        if (b.nlink > 0 && a.is_regular()) revived_.push_back(ino);
-        return {};
-      }
-      if (b.nlink == 0) {
-        if (a.is_regular()) removed_.push_back(ino);
-        touch_.attributes.push_back(ino);
-        return {};
-      }
-      bool contents = a.is_regular() && (a.version != b.version || a.size != b.size || a.mtime != b.mtime);
-      if (contents) touch_.contents.push_back(ino);
-      a.parent = b.parent, a.cookie = b.cookie, a.next_cookie = b.next_cookie;  // no business of the kernel's
-      if (!(a == b) && !contents) touch_.attributes.push_back(ino);
-    } else if (kind == RowKind::kXattrs) {
-      TRY(Ino ino, model::parse_first(RowKind::kXattrs, key));
-      touch_.attributes.push_back(ino);
-    }
-    return {};
-  }
-
-  // Regular files that lost their last name.
-  const std::vector<Ino>& removed() const { return removed_; }
-  // Those that had lost it, and have one again.
-  const std::vector<Ino>& revived() const { return revived_; }
-  Touch take() {
-    // An entry that only moved to another cookie leads where it led.
-    for (auto& [name, leads] : entries_)
-      if (leads.before != leads.after) touch_.names.push_back({name.first, name.second});
-    return std::move(touch_);
-  }
-
- private:
-  struct Leads {
-    Ino before = 0, after = 0;
-  };
-  const ReadRows& before_;
-  std::map<std::pair<Ino, std::string>, Leads> entries_;
-  std::vector<Ino> removed_, revived_;
-  Touch touch_;
-};
 
 void put_all(Rows& into, std::span<const RowPut> puts) {
   for (const RowPut& p : puts) {
@@ -91,6 +21,14 @@ void put_all(Rows& into, std::span<const RowPut> puts) {
     else
       into.erase(p.key);
   }
+}
+
+// Takes out what the rows say already.
+void drop_unchanged(const ReadRows& rows, std::vector<RowPut>& puts) {
+  std::erase_if(puts, [&](const RowPut& put) {
+    auto old = rows.get(put.key);
+    return old && *old == put.value;
+  });
 }
 
 // Plays a model transaction into the enclosing one.
@@ -116,10 +54,54 @@ Result<void> play(Rows& rows, model::Touched& touched, const model::ChangeSet& c
   return {};
 }
 
-Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
+model::Generation Replica::Impl::next_applied() const {
+  // A merge ahead of the lock closes some generations while it goes on.
+  return generations.open + 1 + kMergeRounds;
+}
+
+Result<void> Replica::Impl::play_own(model::PlainTransaction& all, const model::ChangeSet& done, Redone& out) const {
+  if (done.empty()) return {};
+  model::Author self;
+  random_bytes(self.record.bytes);
+  self.device = options.device_name;
+  self.when = now();
+  return play(all, *out.open, done, self, out.conflicts);
+}
+
+Result<void> Replica::Impl::redo(model::PlainTransaction& all, Generation first, Generation last, const Renew& renew,
+                                 Generation next, Redone& out) const {
+  TRY(model::ChangeSet pending, model::diff(all, first, last, nullptr));
+  TRYV(undo_all(all, first, last));
+  TRY(out.renewal, renew(all, next));
+  out.conflicts = std::move(out.renewal.conflicts);
+  for (const AppliedRecord& a : out.renewal.applied) {
+    all.put(applied_key(a.last), encode(a));
+    next = std::max(next, a.last + 1);
+  }
+  for (Generation g : out.renewal.undone) all.erase(applied_key(g));
+  if (out.renewal.stable) all.put(stable_key(), encode_stable(*out.renewal.stable));
+  out.open.emplace(next);
+  return play_own(all, pending, out);
+}
+
+Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t size,
                                                     std::span<const std::pair<ObjectId, PackPlace>> places,
                                                     std::span<const RowPut> bookkeeping) {
   TRYV(seal_everything(true));
+  Generation next;
+  {
+    SharedLock lock(state);
+    next = next_applied();
+    size += frozen_files + touched->inodes();
+  }
+  std::optional<Ahead> ahead;
+  if (size > options.merge_at_once) {
+    auto merged = merge_ahead(renew, next);
+    if (merged)
+      ahead = std::move(*merged);
+    else if (merged.error().code() != Code::kUnavailable)
+      return fail(merged.error());
+  }
   model::Applied result;
   bool pending_again = false;
   {
@@ -128,73 +110,72 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew,
     TRYV(seal_everything(true));
     ExclusiveLock generation_lock(freeze);
     ExclusiveLock lock(state);
-    model::PlainTransaction all(*table);
-
-    // Pending changes: described, then undone.
-    ReplicaState gens = generations;
+    // What was merged ahead lies on the state before what was done here meanwhile.
+    model::PlainTransaction before(*table), merged(before, ahead ? std::move(ahead->changes) : RowChanges());
+    model::PlainTransaction all(merged, ahead ? std::move(ahead->later) : RowChanges());
     TRY(std::vector<model::Orphan> lifted, lift_orphans());
-    model::ChangeSet pending;
-    bool have_pending = gens.first_pending < gens.open || touched->size() > 0;
-    if (have_pending) {
-      TRY(pending, model::diff(all, gens.first_pending, gens.open, nullptr));
-      TRYV(undo_all(all, gens.first_pending, gens.open));
+    Redone redone;
+    if (ahead) {
+      redone = std::move(ahead->redone);
+      TRY(model::ChangeSet rest, model::diff(*table, ahead->unplayed, generations.open, nullptr));
+      TRYV(undo_all(before, ahead->first_live, generations.open));
+      TRYV(play_own(all, rest, redone));
+    } else {
+      TRYV(redo(all, generations.first_pending, generations.open, renew, next, redone));
     }
-    TRY(Renewal renewal, renew(all, gens.open + 1));
-    result.conflicts = std::move(renewal.conflicts);
-    Generation next = gens.open + 1;
-    for (const AppliedRecord& a : renewal.applied) {
-      all.put(applied_key(a.last), encode(a));
-      next = std::max(next, a.last + 1);
-    }
-    for (Generation g : renewal.undone) all.erase(applied_key(g));
-    if (renewal.stable) all.put(stable_key(), encode_stable(*renewal.stable));
-
-    model::Touched open(next);
-    if (!pending.empty()) {
-      model::Author self;
-      random_bytes(self.record.bytes);
-      self.device = options.device_name;
-      self.when = now();
-      TRYV(play(all, open, pending, self, result.conflicts));
-      pending_again = open.size() > 0;
-    }
+    model::Touched& open = *redone.open;
+    pending_again = open.size() > 0;
+    result.conflicts = std::move(redone.conflicts);
     model::Transaction tx(all, open);
     for (const model::Orphan& o : lifted) TRYV(model::put_orphan(tx, o));
     TRYV(pour(tx, all));
 
-    TouchFinder finder(*table);
-    for (const auto& [key, put] : all.puts()) TRYV(finder.add(put));
-    result.touch = finder.take();
-    for (const model::Conflict& c : result.conflicts) {
-      auto& contents = result.touch.contents;
-      if (!is_seen_by_us(c) || std::find(contents.begin(), contents.end(), c.original) != contents.end()) continue;
-      TRY(auto known, table->get(model::inode_key(c.original)));
-      if (known) contents.push_back(c.original);
+    TouchFinder finder;
+    if (ahead) finder = std::move(ahead->touches);
+    for (const auto& [bytes, change] : before.puts()) {
+      const RowKey key{bytes, change.clear};
+      TRY(auto value, all.get(key));
+      TRYV(finder.add_anew(*table, key, value, change.value));
     }
-    for (Ino ino : result.touch.contents) TRYV(keep_superseded(ino, result.conflicts, tx));
-    for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, result.conflicts, tx));
-    for (Ino ino : finder.revived()) TRYV(keep_superseded(ino, result.conflicts, tx));
+    for (const auto& [bytes, change] : all.puts()) {
+      const RowKey key{bytes, change.clear};
+      TRYV(ahead ? finder.add_anew(*table, key, change.value, std::nullopt) : finder.add(*table, key, change.value));
+    }
+    result.touch = finder.touch();
+    auto& contents = result.touch.contents;
+    std::unordered_set<Ino> known_contents(contents.begin(), contents.end());
+    for (const model::Conflict& c : result.conflicts) {
+      if (!is_seen_by_us(c) || known_contents.contains(c.original)) continue;
+      TRY(auto known, table->get(model::inode_key(c.original)));
+      if (!known) continue;
+      contents.push_back(c.original);
+      known_contents.insert(c.original);
+    }
+    TRY(const SeenCopies copies, seen_copies(result.conflicts, tx));
+    for (Ino ino : contents) TRYV(keep_superseded(ino, copies, tx));
+    for (Ino ino : finder.removed()) TRYV(keep_superseded(ino, copies, tx));
+    for (Ino ino : finder.revived()) TRYV(keep_superseded(ino, copies, tx));
     TRYV(pour(tx, all));
 
-    gens = {next, next};
+    const ReplicaState gens{open.generation(), open.generation()};
     all.put(state_key(), encode(gens));
     for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
     put_all(all, bookkeeping);
     auto puts = all.take();
-    if (renewal.from_nothing) {
-      std::erase_if(puts, [&](const RowPut& put) {
-        auto old = table->get(put.key);
-        return old && *old == put.value;
-      });
+    Lsn lsn;
+    if (ahead) {
+      lsn = commit(before.take(), merged.take_changes(), ahead->weight, ahead->encoded, puts);
+    } else {
+      if (redone.renewal.from_nothing) drop_unchanged(*table, puts);
+      lsn = commit(puts);
     }
-    const Lsn lsn = commit(puts);
     take_places(places, lsn);
     generations = gens;
     frozen_files = 0;
     touched.emplace(std::move(open));
-    for (Generation g : renewal.undone) applied.erase(g);
-    for (AppliedRecord& a : renewal.applied) applied[a.last] = std::move(a);
-    if (renewal.stable) stable = *renewal.stable;
+    for (Generation g : redone.renewal.undone) applied.erase(g);
+    for (AppliedRecord& a : redone.renewal.applied) applied[a.last] = std::move(a);
+    if (redone.renewal.stable) stable = *redone.renewal.stable;
     // Inodes that were unlinked here and are there again are no orphans any more.
     for (auto it = orphans.begin(); it != orphans.end();) {
       auto inode = model::get_inode(*table, *it);
@@ -232,7 +213,19 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
     }
     return out;
   };
-  return r.under_pending(renew, places, bookkeeping);
+  size_t size = 0;
+  auto count = [&size](const OrderedRecord& record) {
+    size += record.changes.inodes.size() + record.changes.entries.size();
+  };
+  for (const OrderedRecord& record : records) count(record);
+  {
+    SharedLock lock(r.state);
+    for (auto it = r.applied.rbegin(); it != r.applied.rend() && !records.empty(); ++it) {
+      if (it->second.record.before(records.front())) break;
+      count(it->second.record);
+    }
+  }
+  return r.under_pending(renew, size, places, bookkeeping);
 }
 
 Result<void> Replica::set_stable(uint64_t stamp) {

@@ -1,5 +1,5 @@
 // The inside of Replica, shared by the files that implement it: names.cc, contents.cc, publishing.cc, applying.cc, and
-// replica.cc (opening, recovery, the background threads); replaying.cc, rewriting.cc and keeping.cc.
+// replica.cc (opening, recovery, the background threads); merging.cc, replaying.cc, rewriting.cc and keeping.cc.
 //
 // Locks, in this order: File::mutex (one file's written data), freeze_ (shared while a seal puts extents; exclusive while
 // a generation is cut off), state_ (rows). What takes long (sealing, pack writes) happens under File::mutex at most;
@@ -21,16 +21,21 @@
 #include "fs/model/remains.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/frame_cache.h"
+#include "fs/replica/journal_entry.h"
 #include "fs/replica/local_space.h"
 #include "fs/replica/replica.h"
 #include "fs/replica/seal_helpers.h"
 #include "fs/replica/snapshot.h"
+#include "fs/replica/touch_finder.h"
 #include "fs/replica/write_buffer.h"
 
 namespace coffer {
 
 // Pack bytes that start a background sync: about half of what an fsync may have to wait for.
 inline constexpr size_t kUnsyncedFrom = 8 << 20;
+
+// How often at most a merge takes up what was done here meanwhile, before it takes the lock for the rest.
+inline constexpr model::Generation kMergeRounds = 8;
 
 // The written data of one file, while there is any. `gone`: no longer in the map, look again.
 struct WrittenFile {
@@ -142,6 +147,9 @@ struct Replica::Impl {
 
   // Journals and applies puts as one atomic step; their number.
   Lsn commit(std::span<const RowPut> puts, std::span<const model::Extent> frames = {}) REQUIRES(state);
+  // Likewise, of many changes that were encoded and weighed before, between others.
+  Lsn commit(std::span<const RowPut> first, RowChanges many, size_t weight, const EncodedPuts& encoded,
+             std::span<const RowPut> last) REQUIRES(state);
   // The same for a model transaction: nothing happens when it fails.
   Result<void> commit(model::Transaction& tx, std::span<const model::Extent> frames = {}) REQUIRES(state);
   void tell_pending();
@@ -180,6 +188,10 @@ struct Replica::Impl {
   }
 
   Ino fresh_ino() REQUIRES(state);
+  // What is pending so far is a generation of its own from here on, and what comes another.
+  void close_generation() REQUIRES(state);
+  // The rows as they are now, for who reads them without the lock.
+  std::shared_ptr<const SnapshotRows> snapshot_rows() REQUIRES(state);
 
   // --- contents.cc
   std::shared_ptr<WrittenFile> find_file(Ino ino);
@@ -217,19 +229,62 @@ struct Replica::Impl {
     bool from_nothing = false;              // every row of the state was put anew
     std::vector<model::Conflict> conflicts;
   };
+  // May be called twice, with different rows; under the replica's locks, or with none. Who applies, freezes or publishes takes
+  // turns, so `applied` stays what it is.
   using Renew = std::function<Result<Renewal>(model::PlainTransaction& all, model::Generation next)>;
-  // Undoes what is pending, calls `renew`, and applies it again on top. All in one atomic step, with the other rows. `renew`
-  // is called with the replica's locks held.
-  Result<model::Applied> under_pending(const Renew& renew, std::span<const std::pair<ObjectId, PackPlace>> places,
+  // Undoes what is pending, calls `renew`, and applies it again on top. All in one atomic step, with the other rows. `size`:
+  // about how many changes `renew` makes.
+  Result<model::Applied> under_pending(const Renew& renew, size_t size,
+                                       std::span<const std::pair<ObjectId, PackPlace>> places,
                                        std::span<const RowPut> bookkeeping);
+  // What pending changes have become on top of news.
+  struct Redone {
+    Renewal renewal;
+    std::optional<model::Touched> open;  // what undoes them
+    std::vector<model::Conflict> conflicts;
+  };
+  // Undoes generations, calls `renew`, and does again what they did.
+  Result<void> redo(model::PlainTransaction& all, model::Generation first, model::Generation last, const Renew& renew,
+                    model::Generation next, Redone& out) const;
+  // Plays what was done here on top of what is there.
+  Result<void> play_own(model::PlainTransaction& all, const model::ChangeSet& done, Redone& out) const;
+  // The generation of the first record that is applied next.
+  model::Generation next_applied() const REQUIRES_SHARED(state);
+
+  // --- merging.cc
+  struct Ahead {
+    Redone redone;
+    // What this generation and later ones did is not undone by `changes`, which are to the state before it; what `unplayed`
+    // and later ones did is not done again by `later`, which are on top of them.
+    model::Generation first_live = 0, unplayed = 0;
+    RowChanges changes, later;
+    // Of `changes`, since there are many:
+    size_t weight = 0;
+    EncodedPuts encoded;
+    TouchFinder touches;
+  };
+  // kUnavailable: too much was changed here meanwhile.
+  Result<Ahead> merge_ahead(const Renew& renew, model::Generation next) EXCLUDES(state);
+  Result<void> merge_first(const ReadRows& rows, model::Generation first, model::Generation last, const Renew& renew,
+                           model::Generation next, Ahead& out) const;
+  Result<void> merge_rest(const ReadRows& rows, model::Generation last, Ahead& out) const;
 
   // --- keeping.cc
   Result<std::vector<model::Orphan>> lift_orphans() const REQUIRES(state);
   bool is_seen_by_us(const model::Conflict& c) const;
+  // Conflict copies by what leads to them; of several the first.
+  struct SeenCopies {
+    struct Copy {
+      size_t order = 0;
+      Ino ino = 0;
+    };
+    std::unordered_map<model::Version, Copy> by_version;
+    std::unordered_map<Ino, Copy> of_ours;  // by the file that we had seen
+  };
+  Result<SeenCopies> seen_copies(const std::vector<model::Conflict>& conflicts, const model::Transaction& tx) const;
   // News is about to change or remove the contents of this file, or to bring it back, as `tx` sees it already: whoever holds
   // it goes on with the version that `table` has still.
-  Result<void> keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts, model::Transaction& tx)
-      REQUIRES(state);
+  Result<void> keep_superseded(Ino ino, const SeenCopies& copies, model::Transaction& tx) REQUIRES(state);
 
   // --- rewriting.cc
   std::set<ObjectId> sparse_packs(const Frozen& frozen);

@@ -2,6 +2,41 @@
 
 namespace coffer {
 
+namespace {
+
+void write_put(Writer& w, std::string_view key, size_t clear, const std::optional<Bytes>& value) {
+  w.varint(clear);
+  w.string(key);
+  w.u8(value ? 1 : 0);
+  if (value) w.bytes(*value);
+}
+
+}  // namespace
+
+void EncodedPuts::add(std::string_view key, size_t clear, const std::optional<Bytes>& value) {
+  Writer w(bytes_);
+  write_put(w, key, clear, value);
+  ++count_;
+}
+
+void EncodedPuts::add(std::span<const RowPut> puts) {
+  for (const RowPut& p : puts) add(p.key.bytes, p.key.clear, p.value);
+}
+
+Bytes journal_entry_head(size_t puts) {
+  Bytes out;
+  Writer w(out);
+  w.u8(1);
+  w.varint(puts);
+  return out;
+}
+
+Bytes journal_entry_tail() {
+  Bytes out;
+  Writer(out).varint(0);  // frames
+  return out;
+}
+
 Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::Extent> frames,
                            std::span<const RecentFrame> recent) {
   size_t size = 16 + frames.size() * 28;
@@ -12,12 +47,7 @@ Bytes encode_journal_entry(std::span<const RowPut> puts, std::span<const model::
   Writer w(out);
   w.u8(recent.empty() ? 1 : 2);
   w.varint(puts.size());
-  for (const RowPut& p : puts) {
-    w.varint(p.key.clear);
-    w.string(p.key.bytes);
-    w.u8(p.value ? 1 : 0);
-    if (p.value) w.bytes(*p.value);
-  }
+  for (const RowPut& p : puts) write_put(w, p.key.bytes, p.key.clear, p.value);
   w.varint(frames.size());
   for (const model::Extent& e : frames) {
     w.id(e.frame.pack);

@@ -26,15 +26,31 @@ bool Replica::Impl::is_seen_by_us(const model::Conflict& c) const {
   return c.seen && c.original != 0 && c.device == options.device_name;
 }
 
-Result<void> Replica::Impl::keep_superseded(Ino ino, const std::vector<model::Conflict>& conflicts,
-                                            model::Transaction& tx) {
+Result<Replica::Impl::SeenCopies> Replica::Impl::seen_copies(const std::vector<model::Conflict>& conflicts,
+                                                             const model::Transaction& tx) const {
+  SeenCopies out;
+  if (!supersede_callback) return out;
+  for (size_t i = 0; i < conflicts.size(); ++i) {
+    const model::Conflict& c = conflicts[i];
+    TRY(auto row, tx.get(model::inode_key(c.copy)));
+    if (!row) continue;
+    TRY(Inode copy, model::decode_inode(*row));
+    out.by_version.try_emplace(copy.version, SeenCopies::Copy{i, c.copy});
+    if (is_seen_by_us(c)) out.of_ours.try_emplace(c.original, SeenCopies::Copy{i, c.copy});
+  }
+  return out;
+}
+
+Result<void> Replica::Impl::keep_superseded(Ino ino, const SeenCopies& copies, model::Transaction& tx) {
   if (!supersede_callback) return {};
   TRY(Inode old, model::get_inode(*table, ino));
   // What was pending here, or ours, may have become a conflict copy: that is where its author goes on.
-  for (const model::Conflict& c : conflicts) {
-    auto copy = model::get_inode(tx, c.copy);
-    if (!copy || (copy->version != old.version && !(c.original == ino && is_seen_by_us(c)))) continue;
-    supersede_callback(ino, c.copy);
+  const auto same = copies.by_version.find(old.version);
+  const auto ours = copies.of_ours.find(ino);
+  const bool is_same = same != copies.by_version.end(), is_ours = ours != copies.of_ours.end();
+  if (is_same || is_ours) {
+    const bool take_ours = is_ours && (!is_same || ours->second.order < same->second.order);
+    supersede_callback(ino, take_ours ? ours->second.ino : same->second.ino);
     return {};
   }
   const auto now_there = model::get_inode(tx, ino);

@@ -92,20 +92,23 @@ Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSe
   return out;
 }
 
+void Replica::Impl::close_generation() {
+  if (touched->size() == 0) return;
+  ReplicaState next{generations.first_pending, generations.open + 1};
+  RowPut put{state_key(), encode(next)};
+  commit(std::span(&put, 1));
+  generations = next;
+  frozen_files += touched->inodes();
+  touched.emplace(next.open);
+}
+
 Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   TRYV(seal_everything());
   Cut out;
   {
     ExclusiveLock generation(freeze);
     ExclusiveLock lock(state);
-    if (touched->size() > 0) {
-      ReplicaState next{generations.first_pending, generations.open + 1};
-      RowPut put{state_key(), encode(next)};
-      commit(std::span(&put, 1));
-      generations = next;
-      frozen_files += touched->inodes();
-      touched.emplace(next.open);
-    }
+    close_generation();
     pending_told = false;
     // What is unlinked and still open may be read from a pack that nothing pending names; and the packs of a record that is
     // still on its way belong to it.
@@ -192,7 +195,7 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
   Lsn lsn;
   {
     ExclusiveLock lock(r.state);
-    if (r.generations.first_pending != frozen.first || r.generations.open <= frozen.last)
+    if (r.generations.first_pending != frozen.first || r.generations.open != frozen.last + 1)
       return fail(Code::kStale, "what was frozen has been redone on top of news");
     model::PlainTransaction tx(*r.table);
     TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));

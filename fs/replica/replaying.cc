@@ -91,7 +91,7 @@ Result<model::Applied> Replica::replay(const NextRecord& next, uint64_t stable,
   Generation first;
   {
     SharedLock lock(r.state);
-    first = r.generations.open + 1;
+    first = r.next_applied();
   }
   Fold made;
   TRYV(fold(made, first, next, stable));
@@ -114,18 +114,18 @@ Result<model::Applied> Replica::replay(const NextRecord& next, uint64_t stable,
     for (RowKey& key : remains) all.erase(std::move(key));
     TRYV(clear_state(all));
     for (const auto& [key, put] : made.rows.puts())
-      if (put.value) all.put(put.key, *put.value);
-    out.applied = std::move(made.undoable);
+      if (put.value) all.put({key, put.clear}, *put.value);
+    out.applied = made.undoable;
     out.stable = made.stable;
     out.from_nothing = true;
     // Those that are new; the others were told when they were made.
-    for (model::Conflict& c : made.conflicts) {
+    for (const model::Conflict& c : made.conflicts) {
       TRY(auto known, r.table->get(model::inode_key(c.copy)));
-      if (!known) out.conflicts.push_back(std::move(c));
+      if (!known) out.conflicts.push_back(c);
     }
     return out;
   };
-  return r.under_pending(renew, places, bookkeeping);
+  return r.under_pending(renew, made.rows.puts().size(), places, bookkeeping);
 }
 
 }  // namespace coffer

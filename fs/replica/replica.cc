@@ -337,7 +337,7 @@ void Replica::Impl::seal_loop(std::stop_token stop) {
 }
 
 Result<void> Replica::Impl::throttle() {
-  while (table->uncommitted_bytes() > options.uncommitted_limit) {
+  while (table->uncommitted_small() > options.uncommitted_limit) {
     MutexLock lock(work_mutex);
     if (stopping) break;
     if (disk_trouble) return fail(*disk_trouble);
@@ -353,6 +353,31 @@ Lsn Replica::Impl::commit(std::span<const RowPut> puts, std::span<const model::E
     if (auto reader = snapshot.lock()) reader->keep(puts);
   Lsn lsn = journal->append(encode_journal_entry(puts, new_frames));
   table->apply(puts, lsn);
+  return lsn;
+}
+
+Lsn Replica::Impl::commit(std::span<const RowPut> first, RowChanges many, size_t weight, const EncodedPuts& encoded,
+                          std::span<const RowPut> last) {
+  for (const auto& snapshot : snapshots)
+    if (auto reader = snapshot.lock()) reader->lose();
+  EncodedPuts before, after;
+  before.add(first);
+  after.add(last);
+  const Bytes head = journal_entry_head(before.count() + encoded.count() + after.count()), tail = journal_entry_tail();
+  const BytesView parts[] = {head, before.bytes(), encoded.bytes(), after.bytes(), tail};
+  const Lsn lsn = journal->append(parts);
+  RowChanges few;
+  for (const RowPut& put : first)
+    if (!many.contains(put.key.bytes)) few[put.key.bytes] = {put.key.clear, put.value};
+  for (const RowPut& put : last) few[put.key.bytes] = {put.key.clear, put.value};
+  weight += Table::weigh(few);
+  for (auto& [key, change] : few) many.insert_or_assign(key, std::move(change));
+  table->apply(std::move(many), weight, lsn);
+  {
+    MutexLock lock(work_mutex);
+    commit_wanted = true;
+    work_wake.notify_all();
+  }
   return lsn;
 }
 

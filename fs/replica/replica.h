@@ -96,8 +96,11 @@ class Replica {
     size_t dirty_limit = 64 << 20;                 // written data in memory, all files together
     size_t uncommitted_limit = 64 << 20;           // rows in memory that LMDB has not got
     Nanos commit_every = std::chrono::seconds(5);  // to LMDB, at the latest
-    std::string device_name;                       // for conflict names
-    uint32_t root_uid = 0, root_gid = 0;           // of a new volume's root directory
+    // Changes, remote and pending, that are merged under the lock of the rows. More are merged ahead of it, while work goes
+    // on (fs/replica/merging.cc).
+    size_t merge_at_once = 1000;
+    std::string device_name;  // for conflict names
+    uint32_t root_uid = 0, root_gid = 0;  // of a new volume's root directory
     SpaceLimits space;
   };
   struct Keys {
@@ -188,7 +191,7 @@ class Replica {
   Result<std::optional<Frozen>> freeze();
   // The frozen generations are record `record` of our own log now; `sealed` are its bytes, kept durably until uploaded().
   // After it, the record has its place in the order even if no store has it. Durable when it returns. kStale: apply()
-  // came in between and what was frozen has been redone on top of news: freeze again.
+  // came in between and what was frozen has been redone on top of news, or failed when more had been cut off: freeze again.
   Result<void> publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key, BytesView sealed);
   struct Outgoing {
     std::string key;

@@ -11,9 +11,10 @@ using model::RowKind;
 void SnapshotRows::keep(std::span<const RowPut> puts) {
   if (lost_) return;
   for (const RowPut& put : puts) {
-    // Links follow from entries and inodes; they are not tracked, but walked here.
-    bool walked = model::is_tracked(put.key) || model::kind_of(put.key.bytes) == RowKind::kLink;
-    if (!walked || before_.puts().contains(put.key.bytes)) continue;
+    // Links and names follow from entries and inodes, and are not tracked.
+    const auto kind = model::kind_of(put.key.bytes);
+    const bool of_state = model::is_tracked(put.key) || kind == RowKind::kLink || kind == RowKind::kName;
+    if (!of_state || before_.puts().contains(put.key.bytes)) continue;
     auto row = table_.get(put.key);
     if (!row || bytes_ > kMost) {
       lost_ = true;
@@ -158,10 +159,14 @@ Result<std::unique_ptr<StateSnapshot>> Replica::snapshot() {
   TRY(auto root, r.table->get(model::inode_key(model::kRootIno)));
   bool pending = r.generations.first_pending != r.generations.open || r.touched->size() > 0;
   if (pending || !r.applied.empty() || outgoing_row || !root) return std::unique_ptr<StateSnapshot>();
-  auto rows = std::make_shared<SnapshotRows>(r.state, *r.table);
-  std::erase_if(r.snapshots, [](const auto& other) { return other.expired(); });
-  r.snapshots.push_back(rows);
-  return std::make_unique<StateSnapshot>(std::move(rows));
+  return std::make_unique<StateSnapshot>(r.snapshot_rows());
+}
+
+std::shared_ptr<const SnapshotRows> Replica::Impl::snapshot_rows() {
+  auto rows = std::make_shared<SnapshotRows>(state, *table);
+  std::erase_if(snapshots, [](const auto& other) { return other.expired(); });
+  snapshots.push_back(rows);
+  return rows;
 }
 
 }  // namespace coffer

@@ -15,14 +15,16 @@
 
 namespace coffer {
 
-// Tracked rows as they were when it was made: each is kept before it is first changed. Thread-safe; reads take the state
-// lock for one row. Borrows the lock and the table.
+// The rows of a state as they were when it was made: each is kept before it is first changed. History goes on. Thread-safe;
+// reads take the state lock for one row. Borrows the lock and the table.
 class SnapshotRows : public ReadRows {
  public:
   SnapshotRows(SharedMutex& state, const Table& table) : state_(state), table_(table), before_(table) {}
 
   // `puts` are about to be applied to the table; under the exclusive state lock.
   void keep(std::span<const RowPut> puts);
+  // Likewise, and they are too many to be looked at.
+  void lose() { lost_ = true; }
 
   // kUnavailable: too much has changed meanwhile.
   Result<std::optional<Bytes>> get(const RowKey& key) const override;

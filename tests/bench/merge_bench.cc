@@ -3,10 +3,14 @@
 //   merge_bench [N]      default 100,000; the state directories go to the current directory
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "tests/bench/must.h"
 #include "tests/cache/fixture.h"
@@ -51,6 +55,46 @@ void work(Replica& r, const std::vector<Ino>& dirs, int operations, int side) {
   }
 }
 
+// Works in a directory of its own all the time, and tells how long the longest operation has been on its way.
+class Watcher {
+ public:
+  explicit Watcher(Replica& replica) : replica_(replica) {
+    dir_ = must(replica.make(kRootIno, "watched", {model::FileType::kDirectory, 0755, 0, 0, 0, ""})).ino;
+    thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
+  }
+  // Since it was called the last time.
+  void lap(const char* what) {
+    std::printf("   meanwhile, %s: longest look %.3f s, longest change %.3f s\n", what, look_.exchange(0) / 1e9,
+                change_.exchange(0) / 1e9);
+  }
+
+ private:
+  void work(const std::stop_token& stop) {
+    auto note = [](std::atomic<int64_t>& longest, SteadyClock::time_point since) {
+      const int64_t took = std::chrono::nanoseconds(SteadyClock::now() - since).count();
+      longest = std::max(longest.load(), took);
+    };
+    for (int i = 0; !stop.stop_requested(); ++i) {
+      auto since = SteadyClock::now();
+      must(replica_.list(dir_, 0, 10));
+      note(look_, since);
+      since = SteadyClock::now();
+      const std::string name = std::to_string(i % 100);
+      if (i % 200 < 100)
+        must(replica_.make(dir_, name, {model::FileType::kRegular, 0644, 0, 0, 0, ""}));
+      else
+        replica_.forget(must(replica_.unlink(dir_, name)).ino);
+      note(change_, since);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
+  Replica& replica_;
+  Ino dir_ = 0;
+  std::atomic<int64_t> look_{0}, change_{0};
+  std::jthread thread_;
+};
+
 int run(int operations) {
   test::TempDir dir_a, dir_b;
   test::TestVolume volume;
@@ -77,11 +121,25 @@ int run(int operations) {
   packs.clear();
   record = exchange.publish(*a, packs);
   lap(since, "the first freezes, and publishes a record");
+  // As if all were known to the kernel: it is asked of each that changes.
+  size_t asked = 0;
+  b->on_supersede([&asked](Ino, Ino) {
+    ++asked;
+    return false;
+  });
+  std::optional<Watcher> watcher(*b);
   test::Exchange::receive(*b, *record, packs);
   lap(since, "the second applies it, its pending operations on top");
+  watcher->lap("on the second");
   packs.clear();
   record = exchange.publish(*b, packs);
   lap(since, "the second publishes");
+  watcher->lap("on the second");
+  const uint64_t line = record->stamp;
+  must(b->set_stable(line));
+  lap(since, "the second forgets how to undo that");
+  watcher->lap("on the second");
+  watcher.reset();
   test::Exchange::receive(*a, *record, packs);
   lap(since, "the first applies that");
   return must(b->find_faults()).empty() && must(a->find_faults()).empty() ? 0 : 1;

@@ -153,6 +153,60 @@ TEST_F(TableTest, CountsUncommittedBytes) {
   EXPECT_EQ(table_->uncommitted_bytes(), 0u);
 }
 
+// Many changes become a part of their own, between what was put before and after them; LMDB gets one part after the other.
+TEST_F(TableTest, ManyChangesAtOnceAreAPartOfTheirOwn) {
+  for (const char* k : {"a1", "a2", "a3"}) put(clear_key(k), "before");
+  RowChanges many;
+  for (const char* k : {"a2", "a4", "a5"}) many[k] = {2, to_bytes(std::string_view("many"))};
+  many["a3"] = {2, std::nullopt};
+  const size_t weight = Table::weigh(many), small = table_->uncommitted_bytes();
+  table_->apply(std::move(many), weight, ++lsn_);
+  EXPECT_EQ(table_->uncommitted_bytes(), small + weight);
+  EXPECT_EQ(table_->uncommitted_small(), small);
+  put(clear_key("a5"), "after");
+  put(clear_key("a6"), "after");
+  auto expect_all = [this] {
+    EXPECT_EQ(scan("a"), (Keys{"a1", "a2", "a4", "a5", "a6"}));
+    EXPECT_EQ(get(clear_key("a1")), "before");
+    EXPECT_EQ(get(clear_key("a2")), "many");
+    EXPECT_EQ(get(clear_key("a3")), std::nullopt);
+    EXPECT_EQ(get(clear_key("a5")), "after");
+  };
+  expect_all();
+  EXPECT_EQ(table_->freeze(), 3u);
+  ASSERT_OK(table_->commit_frozen());
+  EXPECT_EQ(table_->committed_lsn(), 3u);
+  expect_all();
+  EXPECT_EQ(table_->freeze(), 6u);
+  ASSERT_OK(table_->commit_frozen());
+  expect_all();
+  EXPECT_EQ(table_->uncommitted_bytes(), 0u);
+  reopen();
+  expect_all();
+}
+
+TEST_F(TableTest, ManyChangesAreTakenWhileNothingIsCommitted) {
+  for (int i = 0; i < 10; ++i) {
+    put(clear_key("a" + std::to_string(i)), "single");
+    RowChanges many;
+    many["a" + std::to_string(i)] = {2, to_bytes(std::string_view("many"))};
+    many["b" + std::to_string(i)] = {2, to_bytes(std::string_view("many"))};
+    const size_t weight = Table::weigh(many);
+    table_->apply(std::move(many), weight, ++lsn_);
+  }
+  auto expect_all = [this] {
+    EXPECT_EQ(scan("a").size(), 10u);
+    EXPECT_EQ(scan("b").size(), 10u);
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(get(clear_key("a" + std::to_string(i))), "many");
+  };
+  expect_all();
+  while (table_->freeze()) ASSERT_OK(table_->commit_frozen());
+  EXPECT_EQ(table_->committed_lsn(), lsn_);
+  expect_all();
+  reopen();
+  expect_all();
+}
+
 TEST_F(TableTest, NextMergesAllPlaces) {
   for (const char* k : {"a1", "a3", "a5", "a7", "b1"}) put(clear_key(k), "disk");
   put(hidden_key("a4 hidden", 2), "never walked");

@@ -124,6 +124,7 @@ Result<std::unique_ptr<Replica>> Machine::open() {
   Replica::Options options;
   options.clock = &clock_;
   options.device_name = name_;
+  if (world_.options.has("ahead") && number_ % 2 == 0) options.merge_at_once = 0;
   return Replica::open(directory_, std::move(keys), options);
 }
 

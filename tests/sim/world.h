@@ -17,6 +17,7 @@ namespace coffer::sim {
 inline constexpr std::string_view kSwitches[] = {
     "crash", "restart", "offline", "clone",  "restore", "join",   "skew",  "checkpoint", "slow",      "fail",
     "again", "late",    "hold",    "rename", "link",    "remove", "xattr", "truncate",   "directory", "big",
+    "ahead",
 };
 
 struct Options {
