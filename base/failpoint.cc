@@ -16,7 +16,7 @@ namespace {
 
 struct Armed {
   std::string action;
-  long countdown = 0;  // 0: every passing
+  long countdown = 0;                  // 0: every passing
   std::function<Result<void>()> call;  // instead of an action
 };
 

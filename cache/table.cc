@@ -64,7 +64,7 @@ struct Table::Impl {
   mutable SharedMutex mutex{Rank::kTable};
   MemoryRows active GUARDED_BY(mutex);
   std::deque<MemoryRowsPtr> frozen GUARDED_BY(mutex);  // older than active; the oldest first
-  uint64_t commits GUARDED_BY(mutex) = 0;  // how often rows have moved from frozen to LMDB
+  uint64_t commits GUARDED_BY(mutex) = 0;              // how often rows have moved from frozen to LMDB
   std::atomic<Lsn> committed;
 };
 
@@ -212,8 +212,7 @@ std::optional<Lsn> Table::freeze() {
   if (!impl_->frozen.empty()) return impl_->frozen.front()->last;
   if (impl_->active.last == impl_->committed) return std::nullopt;
   const Lsn last = impl_->active.last;
-  impl_->frozen.push_back(
-      std::make_shared<const MemoryRows>(std::exchange(impl_->active, MemoryRows{{}, last, 0, 0})));
+  impl_->frozen.push_back(std::make_shared<const MemoryRows>(std::exchange(impl_->active, MemoryRows{{}, last, 0, 0})));
   return last;
 }
 

@@ -172,6 +172,7 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
     take_places(places, lsn);
     generations = gens;
     frozen_files = 0;
+    settled.reset();
     touched.emplace(std::move(open));
     for (Generation g : redone.renewal.undone) applied.erase(g);
     for (AppliedRecord& a : redone.renewal.applied) applied[a.last] = std::move(a);
@@ -243,6 +244,7 @@ Result<void> Replica::set_stable(uint64_t stamp) {
     if (stamp < r.next_stable->newest) return {};
     stamp = std::exchange(r.next_stable, Impl::NextStable{stamp, newest})->line;
   }
+  r.settled.reset();  // it may put back what is forgotten here
   model::PlainTransaction tx(*r.table);
   std::vector<Generation> done;
   for (const auto& [last, applied] : r.applied) {

@@ -77,6 +77,15 @@ struct Replica::Impl {
     uint64_t line = 0, newest = 0;  // where history may be dropped when all that was applied then is below the line
   };
   std::optional<NextStable> next_stable GUARDED_BY(state);
+  // What settle() makes of frozen generations, found without the lock when they were described; and how they are encoded, when
+  // they are many.
+  struct Settled {
+    model::Generation first = 0, last = 0;
+    RowChanges changes;
+    size_t weight = 0;
+    EncodedPuts encoded;
+  };
+  std::optional<Settled> settled GUARDED_BY(state);
   std::set<Ino> orphans GUARDED_BY(state);  // unlinked, still known to the kernel
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
   // his way to the old number.
@@ -216,6 +225,8 @@ struct Replica::Impl {
     std::vector<ObjectId> closed;  // packs that were closed when it was cut
     bool all_known = false;        // what lives in `closed` is named by `frozen`, and by nothing else
   };
+  // Commits what settle() makes of frozen generations, just before the open one, and `rows`.
+  Result<Lsn> commit_settled(const Frozen& frozen, std::vector<RowPut> rows) REQUIRES(state);
   // Seals what is written, cuts off what is pending, and describes it; nullopt: nothing is.
   Result<std::optional<Cut>> cut();
   Result<std::vector<Frozen::Pack>> packs_for(const model::ChangeSet& set, const ReadRows& rows);

@@ -1,5 +1,6 @@
 // Cutting off what is pending, describing it, and keeping the sealed record until the store has it.
 #include <algorithm>
+#include <iterator>
 
 #include "base/log.h"
 #include "fs/model/diff.h"
@@ -11,6 +12,8 @@ using model::Generation;
 using model::Inode;
 
 namespace {
+
+constexpr size_t kMany = 1000;  // rows that are better encoded before the lock is taken
 
 // The rows as they were when the generation before the open one ended: a row that the open generation touched is what its
 // before-image says. Takes the state lock row by row, so that work goes on while a large batch is described.
@@ -129,9 +132,44 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   FrozenRows rows(state, *table, &touched);
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
+  model::PlainTransaction late(rows);
+  TRYV(model::settle(late, out.frozen.first, out.frozen.last, nullptr));
+  Settled done{out.frozen.first, out.frozen.last, late.take_changes(), 0, {}};
+  if (done.changes.size() > kMany) {
+    done.weight = Table::weigh(done.changes);
+    for (const auto& [key, change] : done.changes) done.encoded.add(key, change.clear, change.value);
+  }
   ExclusiveLock lock(state);
+  settled = std::move(done);
   if (generations.first_pending == out.frozen.first) frozen_files = out.frozen.changes.inodes.size();
   return out;
+}
+
+Result<Lsn> Replica::Impl::commit_settled(const Frozen& frozen, std::vector<RowPut> rows) {
+  if (!settled || settled->first != frozen.first || settled->last != frozen.last) {
+    model::PlainTransaction tx(*table);
+    TRYV(model::settle(tx, frozen.first, frozen.last, &*touched));
+    for (RowPut& put : rows) tx.put(std::move(put.key), std::move(*put.value));
+    return commit(tx.take());
+  }
+  Settled done = std::move(*settled);
+  settled.reset();
+  // Where the open generation has gone on from there, it is what that one found.
+  std::vector<RowPut> last;
+  for (const auto& [bytes, change] : done.changes) {
+    const RowKey key{bytes, change.clear};
+    auto index = touched->index_of(key);
+    if (!index) continue;
+    TRY(auto now, table->get(key));
+    last.push_back({key, std::move(now)});
+    last.push_back(
+        {model::history_key(touched->generation(), *index), model::encode(model::HistoryEntry{key, change.value})});
+  }
+  last.insert(last.end(), std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()));
+  if (done.encoded.count() > 0) return commit({}, std::move(done.changes), done.weight, done.encoded, last);
+  std::vector<RowPut> puts = model::PlainTransaction(*table, std::move(done.changes)).take();
+  puts.insert(puts.end(), std::make_move_iterator(last.begin()), std::make_move_iterator(last.end()));
+  return commit(puts);
 }
 
 Result<std::optional<Frozen>> Replica::freeze() {
@@ -192,20 +230,18 @@ Result<std::optional<Frozen>> Replica::freeze() {
 Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record, const std::string& key,
                               BytesView sealed) {
   Impl& r = *impl_;
+  AppliedRecord applied{frozen.first, frozen.last, record};
+  std::vector<RowPut> rows;
+  rows.push_back({applied_key(frozen.last), encode(applied)});
+  rows.push_back({outgoing_key(), encode(Outgoing{key, to_bytes(sealed)})});
   Lsn lsn;
   {
     ExclusiveLock lock(r.state);
     if (r.generations.first_pending != frozen.first || r.generations.open != frozen.last + 1)
       return fail(Code::kStale, "what was frozen has been redone on top of news");
-    model::PlainTransaction tx(*r.table);
-    TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
     ReplicaState next{frozen.last + 1, r.generations.open};
-    AppliedRecord applied{frozen.first, frozen.last, record};
-    tx.put(state_key(), encode(next));
-    tx.put(applied_key(frozen.last), encode(applied));
-    tx.put(outgoing_key(), encode(Outgoing{key, to_bytes(sealed)}));
-    auto puts = tx.take();
-    lsn = r.commit(puts);
+    rows.push_back({state_key(), encode(next)});
+    TRY(lsn, r.commit_settled(frozen, std::move(rows)));
     r.generations = next;
     r.frozen_files = 0;
     r.applied[frozen.last] = std::move(applied);

@@ -99,7 +99,7 @@ class Replica {
     // Changes, remote and pending, that are merged under the lock of the rows. More are merged ahead of it, while work goes
     // on (fs/replica/merging.cc).
     size_t merge_at_once = 1000;
-    std::string device_name;  // for conflict names
+    std::string device_name;              // for conflict names
     uint32_t root_uid = 0, root_gid = 0;  // of a new volume's root directory
     SpaceLimits space;
   };

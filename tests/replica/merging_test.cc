@@ -111,8 +111,7 @@ class Pair {
       auto xattrs = r.list_xattrs(n.node.ino);
       EXPECT_TRUE(xattrs.has_value());
       for (const model::Xattr& x : *xattrs) line += " " + x.name + "=" + std::string(as_string(x.value));
-      line += inode.is_directory() ? "\n" + tree(r, n.node.ino, at + n.name + "/")
-                                   : ": " + read(r, n.node.ino) + "\n";
+      line += inode.is_directory() ? "\n" + tree(r, n.node.ino, at + n.name + "/") : ": " + read(r, n.node.ino) + "\n";
     }
     std::string out;
     for (const auto& [name, line] : lines) out += line;
@@ -185,7 +184,8 @@ void work_meanwhile(Pair& p, int round) {
     Pair::must(a.rename(p.docs(), "f7", p.docs(), "moved meanwhile", model::RenameMode::kReplace));
     Pair::must(a.rename(p.docs(), "before", p.docs(), "f10", model::RenameMode::kReplace));
     p.write(Pair::make(a, Pair::make(a, p.docs(), "both made", FileType::kDirectory), "a's"), "inner");
-    Pair::must(a.set_xattr(Pair::find(a, p.docs(), "f8"), "user.a", to_bytes(std::string("2")), model::XattrMode::kAny));
+    Pair::must(
+        a.set_xattr(Pair::find(a, p.docs(), "f8"), "user.a", to_bytes(std::string("2")), model::XattrMode::kAny));
     Pair::must(a.link(Pair::find(a, p.docs(), "f15"), kRootIno, "link to what news changes"));
     const Ino many = Pair::make(a, kRootIno, "many", FileType::kDirectory);  // so that there is another round
     for (int i = 0; i < 100; ++i) p.write(Pair::make(a, many, std::to_string(i)), "m");
@@ -362,6 +362,54 @@ TEST(Merging, OneThatFailsLeavesWhatIsPending) {
   p.pass_on(p.a(), p.b());
   EXPECT_EQ(Pair::tree(p.a()), Pair::tree(p.b()));
   EXPECT_EQ(Pair::read(p.b(), Pair::find(p.b(), p.docs(), "f12")), "and later");
+}
+
+// What publishing leaves for others was found when the changes were described; what was done here since goes on from there,
+// also when it is undone.
+TEST(Publishing, GoesOnFromWhatWasDoneSinceItWasDescribed) {
+  for (int files : {3, 700}) {  // a few rows, and many
+    SCOPED_TRACE(files);
+    Pair p(kUnderTheLock);
+    const Ino many = Pair::make(p.a(), kRootIno, "many", FileType::kDirectory);
+    std::vector<Ino> inos;
+    for (int i = 0; i < files; ++i) inos.push_back(Pair::make(p.a(), many, std::to_string(i)));
+    p.pass_on(p.a(), p.b());
+    for (int i : {0, 1, 2}) Pair::write(p.b(), inos[static_cast<size_t>(i)], "news");
+    auto news = p.publish(p.b());
+    ASSERT_TRUE(news.has_value());
+    const auto places = p.take_packs();
+
+    p.write(inos[2], "mine");
+    for (int i = 0; i < files; ++i)
+      if (i != 2) Pair::must(p.a().unlink(many, std::to_string(i)));
+    auto frozen = p.a().freeze();
+    ASSERT_TRUE(frozen.has_value() && frozen->has_value());
+    for (Ino ino : inos)
+      if (ino != inos[2]) p.a().forget(ino);
+    p.write(inos[2], "mine, again");
+    Pair::must(p.a().sync_all(true));
+    OrderedRecord record;
+    record.stamp = news->stamp + 1;
+    record.log.bytes[0] = 1;
+    record.number = 1;
+    record.author.record.bytes[0] = 2;
+    record.author.device = "a";
+    record.changes = (*frozen)->changes;
+    Pair::must(p.a().publish(**frozen, record, "log/x", Bytes{1}));
+    Pair::must(p.a().uploaded("log/x"));
+    Pair::expect_sound(p.a());
+    EXPECT_EQ(Pair::read(p.a(), inos[2]), "mine, again");
+
+    Pair::must(p.a().apply(std::span(&*news, 1), places, {}));  // sorts before it
+    Pair::expect_sound(p.a());
+    EXPECT_EQ(Pair::read(p.a(), inos[0]), "news");  // changed there, removed here
+    EXPECT_EQ(Pair::read(p.a(), inos[1]), "news");
+    EXPECT_EQ(Pair::read(p.a(), inos[2]), "news");
+    EXPECT_EQ(p.a().list(many, 0, 10)->size(), 4u);  // and the copy
+    p.reopen();
+    Pair::expect_sound(p.a());
+    EXPECT_EQ(p.a().list(many, 0, 10)->size(), 4u);
+  }
 }
 
 // When the state as it was is lost to those who read it, since too much has changed, the merge is made under the lock.

@@ -9,6 +9,41 @@
 
 #include "tests/sim/scheduler.h"
 
+#if !defined(__x86_64__)
+#error "a switch of fibers is written for x86-64 only"
+#endif
+
+// Saves what a call must keep on the stack, and the stack in `*from`; goes on with `to`. swapcontext does the same, and asks the
+// kernel for the signal mask each time, which was most of its cost.
+extern "C" void coffer_sim_switch(void** from, void* to);
+asm(R"(
+.text
+.type coffer_sim_switch,@function
+coffer_sim_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  subq $8, %rsp
+  stmxcsr (%rsp)
+  fnstcw 4(%rsp)
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  ldmxcsr (%rsp)
+  fldcw 4(%rsp)
+  addq $8, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size coffer_sim_switch,.-coffer_sim_switch
+)");
+
 namespace coffer::sim {
 namespace {
 
@@ -74,7 +109,7 @@ void FiberContext::switch_to(FiberContext& next) {
   const int saved = errno;
   std::memcpy(locals_.data(), locals().here, locals().size);
   std::memcpy(locals().here, next.locals_.data(), locals().size);
-  swapcontext(&context_, &next.context_);
+  coffer_sim_switch(&stack_pointer_, next.stack_pointer_);
   errno = saved;
 }
 
@@ -87,11 +122,13 @@ Fiber::Fiber(uint64_t the_id, std::string the_name, std::function<void()> the_bo
     stack_ = spare_stacks().back();
     spare_stacks().pop_back();
   }
-  getcontext(&context.context_);
-  context.context_.uc_stack.ss_sp = stack_;
-  context.context_.uc_stack.ss_size = kStack;
-  context.context_.uc_link = nullptr;
-  makecontext(&context.context_, enter, 0);
+  // What coffer_sim_switch() takes from a stack, so that its `ret` calls enter().
+  auto* top = reinterpret_cast<uint64_t*>(static_cast<char*>(stack_) + kStack);
+  *--top = 0;  // enter() never returns
+  *--top = reinterpret_cast<uint64_t>(&enter);
+  for (int i = 0; i < 6; ++i) *--top = 0;
+  *--top = uint64_t{0x37f} << 32 | 0x1f80;  // the x87 control word and mxcsr of a new thread
+  context.stack_pointer_ = top;
 }
 
 Fiber::~Fiber() { spare_stacks().push_back(stack_); }

@@ -1,8 +1,6 @@
 // One thread of the simulated machines: a stack, a context, and its thread_local variables.
 #pragma once
 
-#include <ucontext.h>
-
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,7 +22,7 @@ class FiberContext {
 
  private:
   friend class Fiber;
-  ucontext_t context_;
+  void* stack_pointer_ = nullptr;  // of a fiber that does not run: where it goes on
   std::vector<char> locals_;
 };
 

@@ -15,9 +15,8 @@ namespace coffer::sim {
 
 // What `--without` can leave out.
 inline constexpr std::string_view kSwitches[] = {
-    "crash", "restart", "offline", "clone",  "restore", "join",   "skew",  "checkpoint", "slow",      "fail",
-    "again", "late",    "hold",    "rename", "link",    "remove", "xattr", "truncate",   "directory", "big",
-    "ahead",
+    "crash", "restart", "offline", "clone", "restore", "join",  "skew",     "checkpoint", "slow", "fail",  "again",
+    "late",  "hold",    "rename",  "link",  "remove",  "xattr", "truncate", "directory",  "big",  "ahead",
 };
 
 struct Options {
