@@ -129,6 +129,12 @@ def print_table(result, works, names):
         print(f"{work.title:30}{work.unit:5}{rates}{ratio}{wanted}{of_null} | {cpu} | {counts}")
 
 
+def end_orderly(*_):
+    """So that nothing stays mounted."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def unmount_quietly(fs):
     with contextlib.suppress(RuntimeError):
         fs.unmount()
@@ -165,7 +171,7 @@ def main():
     p.add_argument("--json", metavar="FILE")
     p.add_argument("--svg", metavar="FILE")
     o = p.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays mounted
+    signal.signal(signal.SIGTERM, end_orderly)
     Coffer.binary, Before.binary = os.path.realpath(o.coffer), os.path.realpath(o.before) if o.before else ""
     chosen = set(filter(None, o.works.split(",")))
     if unknown := chosen - {w.key for w in WORKS}:
