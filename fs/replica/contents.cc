@@ -79,10 +79,10 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
     std::vector<Extent> extents;
     extents.reserve(pieces.size());
     uint64_t end = 0;
-    std::vector<Result<FrameRef>> frames(pieces.size());
-    seal_helpers.run(pieces.size(), [&](size_t i) { frames[i] = append_frame(*packs, pieces[i].bytes); });
+    std::vector<Result<FrameRef>> sealed_frames(pieces.size());
+    seal_helpers.run(pieces.size(), [&](size_t i) { sealed_frames[i] = append_frame(*packs, pieces[i].bytes); });
     for (size_t i = 0; i < pieces.size(); ++i) {
-      TRY(FrameRef frame, frames[i]);
+      TRY(FrameRef frame, sealed_frames[i]);
       uint32_t length = static_cast<uint32_t>(pieces[i].bytes.size());
       extents.push_back({pieces[i].offset, length, 0, length, frame});
       end = pieces[i].offset + length;

@@ -177,6 +177,8 @@ def main():
     if unknown := chosen - {w.key for w in WORKS}:
         p.error(f"no such work: {', '.join(sorted(unknown))}")
     works = [w for w in WORKS if not chosen or w.key in chosen]
+    needed = {w.needs for w in works}
+    works = [w for w in WORKS if w in works or w.key in needed]
     left_out = []
     with tempfile.TemporaryDirectory(prefix="bench", dir=o.directory) as place, contextlib.ExitStack() as cleanup:
         material = Material(place, o)

@@ -167,9 +167,9 @@ def dbench(m, d):
 
 
 class Work:
-    def __init__(self, key, title, unit, act, target=None, cold=False):
+    def __init__(self, key, title, unit, act, target=None, cold=False, needs=None):
         self.key, self.title, self.unit, self.act, self.target = key, title, unit, act, target
-        self.cold = cold
+        self.cold, self.needs = cold, needs  # the key of the work that has to be done before
 
 
 # `target`: at least so many times as fast as gocryptfs.
@@ -177,13 +177,13 @@ WORKS = (
     Work("create", "create, write 4 KiB, close", "/s", create, 4),
     Work("untar", "untar small files", "/s", untar, 4),
     Work("copy", "cp -r of them from outside", "/s", copy_in, 4),
-    Work("find", "find -ls, cold", "/s", find, 2.5, cold=True),
-    Work("read_small", "open, read 4 KiB, cold", "/s", read_small, 4, cold=True),
-    Work("remove", "rm -r", "/s", remove, 3),
+    Work("find", "find -ls, cold", "/s", find, 2.5, cold=True, needs="untar"),
+    Work("read_small", "open, read 4 KiB, cold", "/s", read_small, 4, cold=True, needs="create"),
+    Work("remove", "rm -r", "/s", remove, 3, needs="copy"),
     Work("write_large", "write by 1 MiB, fsync", "MB/s", write_large, 2.5),
-    Work("read_large", "read by 1 MiB, cold", "MB/s", read_large, 1.2, cold=True),
+    Work("read_large", "read by 1 MiB, cold", "MB/s", read_large, 1.2, cold=True, needs="write_large"),
     Work("write_pages", "write by 4 KiB", "MB/s", write_pages, 10),
-    Work("read_pages", "random reads of 4 KiB, cold", "/s", read_pages, 1, cold=True),
+    Work("read_pages", "random reads of 4 KiB, cold", "/s", read_pages, 1, cold=True, needs="write_large"),
     Work("append", "append 4 KiB, fsync", "/s", append_alone),
     Work("append_16", "the same, 16 at once", "/s", append_together),
     Work("append_stream", "the same beside a stream", "/s", append_in_stream),
