@@ -7,7 +7,7 @@ import re
 import sys
 
 # Lowest first, as in CMakeLists.txt.
-LAYERS = ["base", "crypto", "remote", "cache", "fs/model", "fs/replica", "fs/sync", "fs/fuse", "fs/cli"]
+LAYERS = ["base", "crypto", "remote", "cache", "fs/model", "fs/replica", "fs/sync", "fs/check", "fs/fuse", "fs/cli"]
 # Which headers belong to which layer alone.
 HOMES = [
     (r"sodium", "crypto"),

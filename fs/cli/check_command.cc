@@ -3,6 +3,10 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "fs/check/rebuild.h"
+#include "fs/check/replica_check.h"
+#include "fs/check/store_check.h"
+#include "fs/check/store_repair.h"
 #include "fs/cli/check_progress.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/file_mode.h"
@@ -15,10 +19,6 @@
 #include "fs/cli/scratch_directory.h"
 #include "fs/cli/terminal.h"
 #include "fs/sync/object_keys.h"
-#include "fs/sync/rebuild.h"
-#include "fs/sync/replica_check.h"
-#include "fs/sync/store_check.h"
-#include "fs/sync/store_repair.h"
 #include "remote/stoppable_store.h"
 
 namespace coffer::cli {

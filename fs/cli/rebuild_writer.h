@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "fs/check/rebuild.h"
 #include "fs/cli/failure.h"
-#include "fs/sync/rebuild.h"
 
 namespace coffer::cli {
 

@@ -1,6 +1,6 @@
 // What a former device that kept its keys can say in pack indexes and records, to who brings files back from them: pieces of
 // files that lie over each other in every way, and directories that lead anywhere.
-#include "fs/sync/rebuild.h"
+#include "fs/check/rebuild.h"
 
 #include "cache/pack_index.h"
 #include "crypto/hash.h"

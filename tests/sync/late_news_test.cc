@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "crypto/hash.h"
+#include "fs/check/paths.h"
+#include "fs/check/store_check.h"
 #include "fs/sync/object_keys.h"
-#include "fs/sync/paths.h"
-#include "fs/sync/store_check.h"
 #include "tests/sync/device.h"
 
 namespace coffer::test {

@@ -1,4 +1,4 @@
-#include "fs/sync/checkpoint_check.h"
+#include "fs/check/checkpoint_check.h"
 
 #include <algorithm>
 

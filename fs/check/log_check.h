@@ -8,7 +8,7 @@
 #include <optional>
 #include <set>
 
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/log_verifier.h"

@@ -1,12 +1,12 @@
-#include "fs/sync/data_check.h"
+#include "fs/check/data_check.h"
 
 #include <algorithm>
 
 #include "cache/pack_store.h"
 #include "crypto/hash.h"
+#include "fs/check/paths.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/parallel.h"
-#include "fs/sync/paths.h"
 
 namespace coffer {
 namespace {

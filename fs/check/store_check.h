@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 #include "fs/sync/log_tails.h"
 
 namespace coffer {

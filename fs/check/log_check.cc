@@ -1,11 +1,11 @@
-#include "fs/sync/log_check.h"
+#include "fs/check/log_check.h"
 
 #include <algorithm>
 
 #include "crypto/hash.h"
 #include "crypto/padding.h"
+#include "fs/check/paths.h"
 #include "fs/sync/carried.h"
-#include "fs/sync/paths.h"
 
 namespace coffer {
 namespace {

@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 
 namespace coffer {
 

@@ -1,7 +1,7 @@
 // Repairs in a store what can be repaired without loss: what is put there is the same as was there, or of no consequence.
 #pragma once
 
-#include "fs/sync/store_check.h"
+#include "fs/check/store_check.h"
 
 namespace coffer {
 

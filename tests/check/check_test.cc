@@ -1,11 +1,11 @@
 // A catalogue of what can be wrong in a store, each with its own words.
 #include <algorithm>
 
+#include "fs/check/rebuild.h"
+#include "fs/check/store_check.h"
+#include "fs/check/store_repair.h"
 #include "fs/sync/key_slots.h"
 #include "fs/sync/object_keys.h"
-#include "fs/sync/rebuild.h"
-#include "fs/sync/store_check.h"
-#include "fs/sync/store_repair.h"
 #include "tests/sync/device.h"
 
 namespace coffer::test {

@@ -1,9 +1,9 @@
-#include "fs/sync/replica_check.h"
+#include "fs/check/replica_check.h"
 
 #include <map>
 #include <set>
 
-#include "fs/sync/paths.h"
+#include "fs/check/paths.h"
 
 namespace coffer {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "fs/check/damage.h"
+#include "fs/check/store_check.h"
 #include "fs/replica/replica.h"
-#include "fs/sync/damage.h"
-#include "fs/sync/store_check.h"
 
 namespace coffer {
 

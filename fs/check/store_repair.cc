@@ -1,4 +1,4 @@
-#include "fs/sync/store_repair.h"
+#include "fs/check/store_repair.h"
 
 #include <algorithm>
 

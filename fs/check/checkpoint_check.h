@@ -5,7 +5,7 @@
 #include <memory>
 #include <set>
 
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 #include "fs/sync/checkpoint_loader.h"
 
 namespace coffer {

@@ -1,4 +1,4 @@
-#include "fs/sync/rebuild.h"
+#include "fs/check/rebuild.h"
 
 #include <algorithm>
 

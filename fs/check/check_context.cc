@@ -1,4 +1,4 @@
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 
 #include "fs/sync/object_keys.h"
 

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "fs/sync/check_context.h"
+#include "fs/check/check_context.h"
 #include "fs/sync/record.h"
 
 namespace coffer {

@@ -1,13 +1,13 @@
-#include "fs/sync/store_check.h"
+#include "fs/check/store_check.h"
 
 #include <algorithm>
 
-#include "fs/sync/checkpoint_check.h"
-#include "fs/sync/data_check.h"
+#include "fs/check/checkpoint_check.h"
+#include "fs/check/data_check.h"
+#include "fs/check/log_check.h"
+#include "fs/check/paths.h"
 #include "fs/sync/key_slots.h"
-#include "fs/sync/log_check.h"
 #include "fs/sync/object_keys.h"
-#include "fs/sync/paths.h"
 
 namespace coffer {
 namespace {

@@ -1,4 +1,4 @@
-#include "fs/sync/paths.h"
+#include "fs/check/paths.h"
 
 #include <algorithm>
 #include <set>

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "fs/check/damage.h"
 #include "fs/replica/replica.h"
 #include "fs/sync/checkpoint.h"
-#include "fs/sync/damage.h"
 #include "fs/sync/revocation.h"
 #include "fs/sync/volume.h"
 #include "remote/object_store.h"
