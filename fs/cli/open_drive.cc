@@ -47,10 +47,16 @@ Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volum
   return {};
 }
 
+Outcome<void> load_all(OpenDrive& drive, std::stop_token stop) {
+  if (auto loaded = drive.synchronizer->load_rest(stop); !loaded) return give_up(Failure(loaded.error()));
+  return {};
+}
+
 Outcome<void> unlock_and_open_local(OpenDrive& drive, const Target& target, std::stop_token stop) {
   TRY(UnlockedVolume volume, unlock_volume(target, *drive.store, stop));
   TRY(SpaceLimits limits, usual_space_limits(volume.directory.path()));
-  return open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, stop);
+  TRYV(open_local(drive, std::make_unique<UnlockedVolume>(std::move(volume)), limits, stop));
+  return load_all(drive, stop);
 }
 
 }  // namespace coffer::cli

@@ -34,7 +34,9 @@ Outcome<OpenDrive> open_remote(const Target& target);
 // device waits for the store here, until `stop`. `limits`: what it may take of the disk.
 Outcome<void> open_local(OpenDrive& drive, std::unique_ptr<UnlockedVolume> volume, const SpaceLimits& limits,
                          std::stop_token stop);
-// Unlocks the volume first, and takes of the disk what a mount usually may: as this machine's device, without a mount.
+// Waits until all of the state is here that a new device begins with: for who cannot wait in the middle of something.
+Outcome<void> load_all(OpenDrive& drive, std::stop_token stop);
+// Unlocks the volume first, waits for all of the state, and takes of the disk what a mount usually may: as this machine's device, without a mount.
 Outcome<void> unlock_and_open_local(OpenDrive& drive, const Target& target, std::stop_token stop);
 
 }  // namespace coffer::cli

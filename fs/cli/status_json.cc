@@ -154,6 +154,7 @@ json status_json(const SyncStatus& s, WallTime now) {
           {"last_published", time_or_null(s.last_published)},
           {"last_news_check", time_or_null(s.last_news_check)},
           {"news_incomplete", s.news_incomplete},
+          {"state_parts", {{"all", s.parts}, {"missing", s.parts_missing}}},
           {"devices", devices},
           {"conflicts", s.conflicts},
           {"last_gc", s.last_collection ? collection_json(*s.last_collection) : json(nullptr)},
@@ -248,6 +249,11 @@ std::string status_text(const json& s) {
   if (std::string t = text(s, "last_news_check"); !t.empty())
     out += line("news", "looked for at " + t +
                             (flag(s, "news_incomplete") ? "; more is announced that is not to be had yet" : ""));
+  if (auto p = s.find("state_parts"); p != s.end() && p->is_object() && number(*p, "all") > 0)
+    out += line("state", std::to_string(number(*p, "all") - number(*p, "missing")) + " of " +
+                             std::to_string(number(*p, "all")) +
+                             " parts of it are here; the rest comes when it is needed, "
+                             "and by itself");
   if (auto c = s.find("confined"); c != s.end() && c->is_object() && !(flag(*c, "files") && flag(*c, "system_calls")))
     out += line("confined", confinement_text(*c));
   bool first = true;

@@ -29,6 +29,7 @@ Outcome<std::unique_ptr<StoreReader>> StoreReader::open(Target target, std::stop
   TRY(VolumeDirectory directory, VolumeDirectory::open(target.state_root, head.volume));
   TRY(UnlockedVolume volume, enter_volume(target, std::move(directory), std::move(opened.secrets)));
   TRYV(open_local(*reader->drive_, std::make_unique<UnlockedVolume>(std::move(volume)), {kCache, 0, 0}, stop));
+  TRYV(load_all(*reader->drive_, stop));
   return reader;
 }
 

@@ -8,6 +8,7 @@
 
 #include "fs/fuse/attribute_operations.h"
 #include "fs/fuse/wire.h"
+#include "fs/replica/row_parts.h"
 
 namespace coffer::fuse {
 
@@ -132,6 +133,10 @@ Result<WrittenReply> copy_file_range(FileSystem& fs, fuse_req_t req, fuse_ino_t 
 Result<Later> lseek(FileSystem& fs, fuse_req_t req, fuse_ino_t id, off_t offset, int whence, fuse_file_info*) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(Code::kInvalid, "lseek whence");
   // The kernel does not write back first, and we do not know of what it has not written yet: data would seem a hole.
+  if (fs.replica.parts().loading()) {  // no helper waits for the network
+    auto here = fs.replica.extents(fs.nodes.resolve(id).ino, 0, model::kSizeMax);
+    if (!here && here.error().code() == Code::kUnavailable) return fail(here.error());
+  }
   fs.helpers.add(req, [&fs, id, offset, whence](Deferred& request) {
     auto from = static_cast<uint64_t>(offset);
     fs.kernel->write_back(id, from);

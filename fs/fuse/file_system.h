@@ -9,6 +9,7 @@
 #include "fs/fuse/kernel_caches.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/nodes.h"
+#include "fs/fuse/parked_calls.h"
 #include "fs/fuse/parked_reads.h"
 #include "fs/fuse/read_buffers.h"
 #include "fs/fuse/upcall_meter.h"
@@ -39,6 +40,7 @@ struct FileSystem {
   ReadBuffers buffers;
   ActiveWrites active_writes;
   ParkedReads parked{replica, nodes, fetcher, buffers, meter};
+  ParkedCalls calls{fetcher};
   Helpers helpers;
   std::optional<BatchedSyncs> remote_syncs;  // under fsync=remote
 

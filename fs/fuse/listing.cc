@@ -94,6 +94,12 @@ Result<ListingReply> readdirplus(FileSystem& fs, fuse_req_t req, fuse_ino_t id, 
   uint64_t ticket = fs.nodes.ticket();
   TRY(auto entries, fs.replica.list_nodes(dir, cookie_of(offset), size / kLeastRecordPlus + 1));
   for (Replica::ListedNode& e : entries) {
+    if (!e.here) {  // the name alone: who asks for what it leads to waits for it
+      fuse_entry_param entry{};
+      entry.attr = kind(e.node.ino, e.type);
+      if (!listing.add_plus(e.name, entry, static_cast<off_t>(e.cookie))) break;
+      continue;
+    }
     auto entry = entry_of(fs, std::move(e.node), ticket);
     if (!entry) {
       if (entry.error().code() == Code::kStale) continue;  // removed since it was listed

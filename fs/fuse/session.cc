@@ -35,6 +35,7 @@ Result<std::unique_ptr<Session>> Session::mount(FileSystem& fs) {
   session->session_.reset(fuse_session_new(arguments->get(), &operations(), sizeof(fuse_lowlevel_ops), &fs));
   if (!session->session_) return fail(Code::kInvalid, "mount options");
   fuse_session* se = session->session_.get();
+  fs.calls.serve(se);
   TRY(Fd device, session->mounter_->mount());
   session->mounted_ = true;
   // libfuse takes a mount that is there already by this name, and closes the descriptor in the end.
@@ -60,6 +61,7 @@ Result<void> Session::serve() {
     for (int i = 0; i < kWorkers; ++i) workers.push_back(start_thread("coffer-fuse", [this] { work(); }));
   }
   serving_ = false;
+  fs_.calls.end();
   // The kernel has dropped everything, and does not say so inode by inode.
   for (Ino ino : fs_.nodes.take_unlinked()) fs_.replica.forget(ino);
   return {};

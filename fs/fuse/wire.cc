@@ -14,6 +14,7 @@ namespace coffer::fuse {
 namespace {
 
 thread_local bool kills_privileges = false;
+thread_local BytesView message_read;     // in the buffer of whoever reads
 thread_local uint64_t init_request = 0;  // its unique number, when the kernel offers some of what we want
 thread_local uint32_t wanted = 0;        // and what that is
 
@@ -87,8 +88,10 @@ ssize_t read_message(int fd, void* buffer, size_t size, void* user_data) {
   if (n <= 0) return n;
   auto* message = static_cast<uint8_t*>(buffer);
   look_at(message, static_cast<size_t>(n));
-  if (!static_cast<FileSystem*>(user_data)->extended_setxattr) return n;
-  return static_cast<ssize_t>(shorten_setxattr(message, static_cast<size_t>(n)));
+  auto length = static_cast<size_t>(n);
+  if (static_cast<FileSystem*>(user_data)->extended_setxattr) length = shorten_setxattr(message, length);
+  message_read = BytesView(message, length);
+  return static_cast<ssize_t>(length);
 }
 
 ssize_t write_message(int fd, iovec* iov, int count, void* user_data) {
@@ -100,6 +103,18 @@ ssize_t write_message(int fd, iovec* iov, int count, void* user_data) {
 }  // namespace
 
 bool request_kills_privileges() { return kills_privileges; }
+
+RawRequest current_request() { return {to_bytes(message_read), kills_privileges}; }
+
+void process_again(fuse_session* session, RawRequest& request) {
+  kills_privileges = request.kills_privileges;
+  message_read = request.message;
+  fuse_buf buffer{};
+  buffer.mem = request.message.data();
+  buffer.size = request.message.size();
+  fuse_session_process_buf(session, &buffer);
+  message_read = {};
+}
 
 const fuse_custom_io& wire_io() {
   static const fuse_custom_io io = {

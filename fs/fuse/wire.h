@@ -11,11 +11,23 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include "base/bytes.h"
+
 namespace coffer::fuse {
 
 // The request that this thread read last asks to clear set-user-id and set-group-id (a write or truncate by somebody
 // without CAP_FSETID), or set-group-id (an ACL). Valid in the handler that libfuse calls for it.
 bool request_kills_privileges();
+
+// A request as libfuse takes it, kept so that it can be worked on again.
+struct RawRequest {
+  Bytes message;
+  bool kills_privileges = false;
+};
+// A copy of the one that this thread read last, or works on again. Valid in the handler that libfuse calls for it.
+RawRequest current_request();
+// Hands it to libfuse, on this thread.
+void process_again(fuse_session* session, RawRequest& request);
 
 // For fuse_session_custom_io() of a session whose user data is its FileSystem: plain reads and writes that do the above.
 const fuse_custom_io& wire_io();

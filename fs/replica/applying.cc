@@ -86,7 +86,7 @@ Result<void> Replica::Impl::redo(model::PlainTransaction& all, Generation first,
 
 Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t size,
                                                     std::span<const std::pair<ObjectId, PackPlace>> places,
-                                                    std::span<const RowPut> bookkeeping) {
+                                                    std::span<const RowPut> bookkeeping, bool anew) {
   TRYV(seal_everything(true));
   Generation next;
   {
@@ -95,7 +95,8 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
     size += frozen_files + touched->inodes();
   }
   std::optional<Ahead> ahead;
-  if (size > options.merge_at_once) {
+  // (Ahead of the lock nothing can be waited for that is not here.)
+  if (size > options.merge_at_once && !parts.loading()) {
     auto merged = merge_ahead(renew, next);
     if (merged)
       ahead = std::move(*merged);
@@ -110,8 +111,10 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
     TRYV(seal_everything(true));
     ExclusiveLock generation_lock(freeze);
     ExclusiveLock lock(state);
+    const ReadRows& base = anew ? static_cast<const ReadRows&>(*table) : *known_rows;
+    const uint64_t misses = PartWishes::misses();
     // What was merged ahead lies on the state before what was done here meanwhile.
-    model::PlainTransaction before(*table), merged(before, ahead ? std::move(ahead->changes) : RowChanges());
+    model::PlainTransaction before(base), merged(before, ahead ? std::move(ahead->changes) : RowChanges());
     model::PlainTransaction all(merged, ahead ? std::move(ahead->later) : RowChanges());
     TRY(std::vector<model::Orphan> lifted, lift_orphans());
     Redone redone;
@@ -143,6 +146,16 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
     }
     result.touch = finder.touch();
     auto& contents = result.touch.contents;
+    // From here on it cannot be given up: whoever has a file open is told.
+    if (!anew && parts.loading()) {
+      for (const std::vector<Ino>& inos : {contents, finder.removed(), finder.revived()}) {
+        for (Ino ino : inos) {
+          TRYV(need_contents(ino));
+          (void)model::names_of(base, ino);  // what it misses is counted
+        }
+      }
+    }
+    if (misses != PartWishes::misses()) return fail(Code::kUnavailable, "a part of the state is not here yet");
     std::unordered_set<Ino> known_contents(contents.begin(), contents.end());
     for (const model::Conflict& c : result.conflicts) {
       if (!is_seen_by_us(c) || known_contents.contains(c.original)) continue;
@@ -161,6 +174,10 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
     all.put(state_key(), encode(gens));
     for (const auto& [id, place] : places) all.put(place_key(id), encode(place));
     put_all(all, bookkeeping);
+    if (anew && parts.loading()) {
+      TRY(auto rows, ending_rows());
+      put_all(all, rows);
+    }
     auto puts = all.take();
     Lsn lsn;
     if (ahead) {
@@ -169,6 +186,7 @@ Result<model::Applied> Replica::Impl::under_pending(const Renew& renew, size_t s
       if (redone.renewal.from_nothing) drop_unchanged(*table, puts);
       lsn = commit(puts);
     }
+    if (anew) parts.end();
     take_places(places, lsn);
     generations = gens;
     frozen_files = 0;

@@ -36,6 +36,17 @@ RowKey orphan_key(Ino ino) { return numbered_key('O', ino); }
 RowKey outgoing_key() { return clear_key("U"); }
 RowKey loading_key() { return clear_key("Mloading"); }
 RowKey stable_key() { return clear_key("Mstable"); }
+RowKey parts_key() { return clear_key("Mparts"); }
+RowKey part_here_key(uint32_t part) {
+  std::string key(kPartHerePrefix);
+  for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(part >> shift));
+  return clear_key(std::move(key));
+}
+RowKey own_inos_key(uint64_t prefix) {
+  std::string key(kOwnInosPrefix);
+  append_number(key, prefix);
+  return clear_key(std::move(key));
+}
 
 Result<Ino> parse_orphan_key(std::string_view key) {
   if (key.size() != 9 || key[0] != 'O') return damaged("orphan row");

@@ -5,6 +5,7 @@
 //   P pack                PackPlace: where its bytes are in the store; a local pack without one is unsent
 //   O ino                 unlinked while open: erased at the next start
 //   U                     the record that is sealed and not acknowledged by the store
+//   Mparts, Mphere number, Mpown prefix: which parts of a state are here, while it is loaded (parts.cc)
 //   Mloading              empty: a state is being loaded, and what is here is not whole
 //   Mstable               stamp u64: of the newest applied record that cannot be undone any more
 //   S ...                 the synchronizer's
@@ -34,6 +35,10 @@ RowKey orphan_key(Ino ino);
 RowKey outgoing_key();
 RowKey loading_key();
 RowKey stable_key();
+RowKey parts_key();                    // "Mparts"; see parts.cc
+RowKey part_here_key(uint32_t part);   // "Mphere" number BE 4
+RowKey own_inos_key(uint64_t prefix);  // "Mpown" prefix BE 8
+inline constexpr std::string_view kPartHerePrefix = "Mphere", kOwnInosPrefix = "Mpown";
 inline constexpr std::string_view kAppliedPrefix = "G";
 inline constexpr std::string_view kOrphanPrefix = "O";
 inline constexpr std::string_view kPlacePrefix = "P";

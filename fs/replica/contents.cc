@@ -60,7 +60,7 @@ void Replica::Impl::overlay(Ino ino, Inode& inode, uint64_t drops_before) {
   auto look_again = [&] {
     if (drops.load() == drops_before) return;
     SharedLock rows(state);
-    if (auto fresh = model::get_inode(*table, ino)) inode = std::move(*fresh);
+    if (auto fresh = model::get_inode(*known_rows, ino)) inode = std::move(*fresh);
   };
   auto file = find_file(ino);
   if (!file) return look_again();
@@ -88,7 +88,7 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
       end = pieces[i].offset + length;
     }
     ExclusiveLock lock(state);
-    model::Transaction tx(*table, *touched);
+    model::Transaction tx(*known_rows, *touched);
     WallTime when = file.keep_times || file.written.ns == 0 ? now() : file.written;
     auto put = model::put_extents(tx, ino, extents, end, random_u64(), when, file.keep_times);
     if (put) {
@@ -159,6 +159,7 @@ void Replica::Impl::drop_written(WrittenFile& file, uint64_t offset, uint64_t le
 Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_times) {
   if (offset > model::kSizeMax || data.size() > model::kSizeMax - offset)
     return fail(Code::kTooLarge, "write beyond the largest file size");
+  TRYV(impl_->need_contents(ino));
   TRYV(impl_->space->admit(data.size()));
   TRYV(impl_->throttle());
   for (;;) {
@@ -189,6 +190,7 @@ Result<void> Replica::write(Ino ino, uint64_t offset, BytesView data, bool keep_
 
 template <typename Op>
 Result<void> Replica::Impl::change_contents(Ino ino, Op&& op) {
+  TRYV(need_contents(ino));
   TRYV(throttle());
   for (;;) {
     auto file = find_or_make_file(ino);
@@ -196,7 +198,7 @@ Result<void> Replica::Impl::change_contents(Ino ino, Op&& op) {
     if (file->gone) continue;
     auto result = [&]() -> Result<void> {
       ExclusiveLock rows(state);
-      model::Transaction tx(*table, *touched);
+      model::Transaction tx(*known_rows, *touched);
       TRYV(op(tx, *file));
       return commit(tx);
     }();
@@ -234,6 +236,7 @@ Result<void> Replica::punch_hole(Ino ino, uint64_t offset, uint64_t length) {
 Result<uint64_t> Replica::copy_range(Ino from, uint64_t from_offset, Ino to, uint64_t to_offset, uint64_t length,
                                      bool keep_times) {
   length = std::min(length, kCopyMost);  // the rows are locked meanwhile
+  TRYV(impl_->need_contents(from));
   TRYV(impl_->seal_file(from));
   uint64_t copied = 0;
   TRYV(impl_->change_contents(
@@ -259,13 +262,13 @@ Result<void> Replica::allocate(Ino ino, uint64_t offset, uint64_t length) {
 Result<uint64_t> Replica::seek_data(Ino ino, uint64_t offset) {
   TRYV(impl_->seal_file(ino));
   SharedLock lock(impl_->state);
-  return model::seek_data(*impl_->table, ino, offset);
+  return model::seek_data(*impl_->known_rows, ino, offset);
 }
 
 Result<uint64_t> Replica::seek_hole(Ino ino, uint64_t offset) {
   TRYV(impl_->seal_file(ino));
   SharedLock lock(impl_->state);
-  return model::seek_hole(*impl_->table, ino, offset);
+  return model::seek_hole(*impl_->known_rows, ino, offset);
 }
 
 // Fills `out` with the extent's bytes; adds to `missing` instead when they are not here.
@@ -279,7 +282,7 @@ Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::
     if (!read && read.error().code() == Code::kCorrupt) {
       // A cached range that does not open is dropped and fetched again; only the store's copy can be damage. What no store
       // has yet is damage here.
-      TRY(auto place, table->get(place_key(e.frame.pack)));
+      TRY(auto place, known_rows->get(place_key(e.frame.pack)));
       if (!place) return fail(read.error().in("pack " + e.frame.pack.str() + ", not uploaded yet"));
       TRYV(packs->drop_range(e.frame.pack, e.frame.offset, e.frame.length));
       missing.push_back({e});
@@ -306,13 +309,13 @@ Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableByte
     std::vector<WriteBuffer::Copy> unsealed;
     auto look = [&](const WriteBuffer* written) -> Result<void> {
       SharedLock rows(r.state);
-      TRY(Inode inode, model::get_inode(*r.table, ino));
+      TRY(Inode inode, model::get_inode(*r.known_rows, ino));
       uint64_t size = inode.size;
       if (written) size = std::max(size, written->end());
       if (offset >= size) return {};
       outcome.bytes = static_cast<size_t>(std::min<uint64_t>(out.size(), size - offset));
       if (written) unsealed = written->copy(offset, outcome.bytes);
-      TRY(extents, model::extents(*r.table, ino, offset, outcome.bytes));
+      TRY(extents, model::extents(*r.known_rows, ino, offset, outcome.bytes));
       return {};
     };
     if (auto file = r.find_file(ino)) {
@@ -342,7 +345,7 @@ Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableByte
       // are lost.
       bool lost = false;
       for (const Missing& m : outcome.missing) {
-        TRY(auto place, r.table->get(place_key(m.extent.frame.pack)));
+        TRY(auto place, r.known_rows->get(place_key(m.extent.frame.pack)));
         if (!place) lost = true;
       }
       if (lost) {

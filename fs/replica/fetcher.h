@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -18,6 +19,9 @@ class Fetcher {
   // verified; kUnavailable or kTimedOut after a bounded time without the store; kCorrupt when the store's copy does not
   // verify; kCancelled soon after `stop` was requested.
   virtual void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) = 0;
+  // The same for parts of the state (row_parts.h); `done` may be called before it returns. kUnavailable, kTimedOut also when
+  // a part cannot be had, and the state is not made anew within that time.
+  virtual void fetch_parts(std::set<size_t> parts, std::stop_token stop, std::function<void(Result<void>)> done) = 0;
 };
 
 }  // namespace coffer

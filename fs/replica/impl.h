@@ -24,6 +24,7 @@
 #include "fs/replica/journal_entry.h"
 #include "fs/replica/local_space.h"
 #include "fs/replica/replica.h"
+#include "fs/replica/row_parts.h"
 #include "fs/replica/seal_helpers.h"
 #include "fs/replica/snapshot.h"
 #include "fs/replica/touch_finder.h"
@@ -51,11 +52,14 @@ Result<void> play(Rows& rows, model::Touched& touched, const model::ChangeSet& c
                   std::vector<model::Conflict>& conflicts);
 Result<void> undo_all(Rows& rows, model::Generation first, model::Generation last);
 
+RowPut parts_row(const std::vector<Replica::Part>& parts);
+
 struct Replica::Impl {
   // --- constant after open
   Options options;
   Keys keys;
-  std::unique_ptr<Table> table;
+  std::unique_ptr<Table> table;          // as it is: for our own bookkeeping, and where nothing can be missing
+  std::unique_ptr<PartRows> known_rows;  // the same, as far as it is here: for the state
   std::unique_ptr<PackStore> packs;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<LocalSpace> space;
@@ -96,7 +100,8 @@ struct Replica::Impl {
   std::unordered_map<Ino, Kept> keepers GUARDED_BY(state);
   std::atomic<size_t> keeper_count{0};
   std::vector<std::weak_ptr<SnapshotRows>> snapshots GUARDED_BY(state);  // while somebody reads them
-  uint64_t next_ino GUARDED_BY(state) = 0;
+  RowParts parts;
+  uint64_t next_ino GUARDED_BY(state) = 0, next_directory_ino GUARDED_BY(state) = 0;
   std::atomic<uint64_t> changes{0};
   std::atomic<bool> pending_told{false};
 
@@ -186,9 +191,12 @@ struct Replica::Impl {
     if (auto room = throttle(); !room) return std::unexpected(room.error());
     auto result = [&]() -> decltype(op(std::declval<model::Transaction&>())) {
       ExclusiveLock lock(state);
-      model::Transaction tx(*table, *touched);
+      model::Transaction tx(*known_rows, *touched);
+      const uint64_t misses = PartWishes::misses();
       auto r = op(tx);
       if (!r) return r;
+      // What was not here may have been taken for absent.
+      if (misses != PartWishes::misses()) return fail(Code::kUnavailable, "a part of the state is not here yet");
       if (auto committed = commit(tx); !committed) return std::unexpected(committed.error());
       return r;
     }();
@@ -201,6 +209,20 @@ struct Replica::Impl {
   void close_generation() REQUIRES(state);
   // The rows as they are now, for who reads them without the lock.
   std::shared_ptr<const SnapshotRows> snapshot_rows() REQUIRES(state);
+  // Directories have numbers of their own, so that those of one run lie together: who lists a directory of directories finds
+  // all of them in few parts of the state.
+  Ino fresh_directory_ino() REQUIRES(state);
+  Ino fresh_ino(uint64_t& next) REQUIRES(state);
+
+  // --- parts.cc
+  Result<void> load_parts() REQUIRES(state);
+  // What ends the loading, as one step with what makes the state whole.
+  Result<std::vector<RowPut>> ending_rows() const;
+  // Everything about a file's contents and attributes is here, so that it can be erased, or written to without looking.
+  Result<void> need_contents(Ino ino) const;
+
+  // --- names.cc
+  void wish_for_entries(Ino dir, std::string_view name) const;
 
   // --- contents.cc
   std::shared_ptr<WrittenFile> find_file(Ino ino);
@@ -244,10 +266,10 @@ struct Replica::Impl {
   // turns, so `applied` stays what it is.
   using Renew = std::function<Result<Renewal>(model::PlainTransaction& all, model::Generation next)>;
   // Undoes what is pending, calls `renew`, and applies it again on top. All in one atomic step, with the other rows. `size`:
-  // about how many changes `renew` makes.
+  // about how many changes `renew` makes. `anew`: the whole state is put, whatever parts of the former one are here.
   Result<model::Applied> under_pending(const Renew& renew, size_t size,
                                        std::span<const std::pair<ObjectId, PackPlace>> places,
-                                       std::span<const RowPut> bookkeeping);
+                                       std::span<const RowPut> bookkeeping, bool anew = false);
   // What pending changes have become on top of news.
   struct Redone {
     Renewal renewal;

@@ -1,5 +1,6 @@
 #include "fs/replica/loaded_state.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/failpoint.h"
@@ -106,6 +107,12 @@ Result<std::optional<Row>> LoadedState::next(std::string_view prefix, std::strin
 Result<void> Replica::load(const LoadedState& state, uint64_t stamp,
                            std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> bookkeeping,
                            const std::stop_token& stop) {
+  return load(state, {}, stamp, places, bookkeeping, stop);
+}
+
+Result<void> Replica::load(const LoadedState& state, const Parts& parts, uint64_t stamp,
+                           std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> bookkeeping,
+                           const std::stop_token& stop) {
   Impl& r = *impl_;
   {
     ExclusiveLock lock(r.state);
@@ -146,9 +153,16 @@ Result<void> Replica::load(const LoadedState& state, uint64_t stamp,
   {
     std::vector<RowPut> last = {
         {root, std::move(*root_row)}, {stable_key(), encode_stable(stamp)}, {loading_key(), std::nullopt}};
+    const bool partly = std::find(parts.here.begin(), parts.here.end(), false) != parts.here.end();
+    if (partly) {
+      last.push_back(parts_row(parts.list));
+      for (size_t i = 0; i < parts.here.size(); ++i)
+        if (parts.here[i]) last.push_back({part_here_key(static_cast<uint32_t>(i)), Bytes{}});
+    }
     ExclusiveLock lock(r.state);
     lsn = r.commit(last);
     r.stable = stamp;
+    if (partly) TRYV(r.load_parts());
   }
   return r.journal->sync(lsn);
 }

@@ -1,5 +1,6 @@
 // Names, attributes and extended attributes: thin steps from the model's operations to committed rows.
 #include "crypto/random.h"
+#include "fs/model/entries.h"
 #include "fs/replica/impl.h"
 
 namespace coffer {
@@ -7,13 +8,32 @@ namespace coffer {
 using model::Inode;
 using model::Node;
 
+namespace {
+
+// Parts of the state that one listing may ask for before anybody needs them.
+constexpr size_t kWishesOfAListing = 4;
+
+}  // namespace
+
+// Who waits for a directory's attributes is about to look into it: its entries come with them.
+void Replica::Impl::wish_for_entries(Ino dir, std::string_view name) const {
+  auto found = model::find_entry(*known_rows, dir, name);
+  if (!found || !*found || (*found)->entry.type != model::FileType::kDirectory) return;
+  std::vector<size_t> missing = parts.missing_of(model::entry_prefix((*found)->entry.ino));
+  if (missing.size() > kWishesOfAListing) missing.resize(kWishesOfAListing);
+  parts.wish(missing);
+}
+
 Result<Node> Replica::lookup(Ino dir, std::string_view name) {
   const uint64_t drops = impl_->drops;
   auto node = [&]() -> Result<Node> {
     SharedLock lock(impl_->state);
-    return model::lookup(*impl_->table, dir, name);
+    return model::lookup(*impl_->known_rows, dir, name);
   }();
-  if (node) impl_->overlay(node->ino, node->inode, drops);
+  if (node)
+    impl_->overlay(node->ino, node->inode, drops);
+  else if (node.error().code() == Code::kUnavailable)
+    impl_->wish_for_entries(dir, name);
   return node;
 }
 
@@ -21,7 +41,7 @@ Result<Inode> Replica::attributes(Ino ino) {
   const uint64_t drops = impl_->drops;
   auto inode = [&]() -> Result<Inode> {
     SharedLock lock(impl_->state);
-    return model::get_inode(*impl_->table, ino);
+    return model::get_inode(*impl_->known_rows, ino);
   }();
   if (inode) impl_->overlay(ino, *inode, drops);
   return inode;
@@ -30,7 +50,8 @@ Result<Inode> Replica::attributes(Ino ino) {
 Result<Node> Replica::make(Ino dir, std::string_view name, const model::NewInode& what) {
   TRYV(impl_->space->admit(0));
   return impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS {
-    return model::make(tx, dir, name, what, impl_->fresh_ino(), random_u64(), impl_->now());
+    const Ino ino = what.type == model::FileType::kDirectory ? impl_->fresh_directory_ino() : impl_->fresh_ino();
+    return model::make(tx, dir, name, what, ino, random_u64(), impl_->now());
   });
 }
 
@@ -56,6 +77,7 @@ void keep_orphan(model::Transaction& tx, std::set<Ino>& orphans, const model::Un
 Result<model::Unlinked> Replica::unlink(Ino dir, std::string_view name) {
   return impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS -> Result<model::Unlinked> {
     TRY(model::Unlinked unlinked, model::unlink(tx, dir, name, impl_->now()));
+    if (unlinked.last) TRYV(impl_->need_contents(unlinked.ino));
     keep_orphan(tx, impl_->orphans, unlinked);
     return unlinked;
   });
@@ -64,6 +86,7 @@ Result<model::Unlinked> Replica::unlink(Ino dir, std::string_view name) {
 Result<model::Unlinked> Replica::rmdir(Ino dir, std::string_view name) {
   return impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS -> Result<model::Unlinked> {
     TRY(model::Unlinked unlinked, model::rmdir(tx, dir, name, impl_->now()));
+    if (unlinked.last) TRYV(impl_->need_contents(unlinked.ino));
     keep_orphan(tx, impl_->orphans, unlinked);
     return unlinked;
   });
@@ -74,16 +97,19 @@ Result<std::optional<model::Unlinked>> Replica::rename(Ino dir, std::string_view
   // A rename over a name first seals and journals what was written to the file, so that a crash shows the old file or the
   // new one, never an empty one.
   if (impl_->file_count.load() > 0) {
+    const uint64_t misses = PartWishes::misses();
     auto [source, replaces] = [&] {
       SharedLock lock(impl_->state);
-      auto from = model::lookup(*impl_->table, dir, name);
-      auto to = model::lookup(*impl_->table, new_dir, new_name);
+      auto from = model::lookup(*impl_->known_rows, dir, name);
+      auto to = model::lookup(*impl_->known_rows, new_dir, new_name);
       return std::pair(from ? from->ino : 0, to.has_value());
     }();
+    if (misses != PartWishes::misses()) return fail(Code::kUnavailable, "a part of the state is not here yet");
     if (source != 0 && replaces) TRYV(impl_->seal_file(source));
   }
   return impl_->change([&](model::Transaction& tx) NO_THREAD_SAFETY_ANALYSIS -> Result<std::optional<model::Unlinked>> {
     TRY(auto unlinked, model::rename(tx, dir, name, new_dir, new_name, mode, impl_->now()));
+    if (unlinked && unlinked->last) TRYV(impl_->need_contents(unlinked->ino));
     if (unlinked) keep_orphan(tx, impl_->orphans, *unlinked);
     return unlinked;
   });
@@ -127,7 +153,7 @@ void Replica::forget(Ino ino) {
 
 Result<std::vector<model::ListedEntry>> Replica::list(Ino dir, uint64_t after, size_t max) {
   SharedLock lock(impl_->state);
-  return model::list(*impl_->table, dir, after, max);
+  return model::list(*impl_->known_rows, dir, after, max);
 }
 
 Result<std::vector<Replica::ListedNode>> Replica::list_nodes(Ino dir, uint64_t after, size_t max) {
@@ -135,30 +161,42 @@ Result<std::vector<Replica::ListedNode>> Replica::list_nodes(Ino dir, uint64_t a
   std::vector<ListedNode> out;
   {
     SharedLock lock(impl_->state);
-    TRY(auto entries, model::list(*impl_->table, dir, after, max));
+    TRY(auto entries, model::list(*impl_->known_rows, dir, after, max));
     out.reserve(entries.size());
+    std::vector<size_t> wanted;
     for (auto& e : entries) {
-      TRY(Inode inode, model::get_inode(*impl_->table, e.entry.ino));
-      out.push_back({e.cookie, std::move(e.entry.name), {e.entry.ino, std::move(inode)}});
+      ListedNode n{e.cookie, std::move(e.entry.name), {e.entry.ino, {}}, e.entry.type, true};
+      const std::string key = model::inode_key(e.entry.ino).bytes;
+      if (auto missing = impl_->parts.missing_of(key); !missing.empty() && !impl_->parts.is_own(e.entry.ino)) {
+        n.here = false;
+        if (wanted.size() < kWishesOfAListing && (wanted.empty() || wanted.back() != missing.front()))
+          wanted.push_back(missing.front());
+      } else {
+        TRY(n.node.inode, model::get_inode(*impl_->known_rows, e.entry.ino));
+      }
+      out.push_back(std::move(n));
     }
+    // Who lists names often asks for what they lead to next.
+    impl_->parts.wish(wanted);
   }
-  for (ListedNode& n : out) impl_->overlay(n.node.ino, n.node.inode, drops);
+  for (ListedNode& n : out)
+    if (n.here) impl_->overlay(n.node.ino, n.node.inode, drops);
   return out;
 }
 
 Result<std::vector<model::Name>> Replica::names_of(Ino ino) {
   SharedLock lock(impl_->state);
-  return model::names_of(*impl_->table, ino);
+  return model::names_of(*impl_->known_rows, ino);
 }
 
 Result<Bytes> Replica::get_xattr(Ino ino, std::string_view name) {
   SharedLock lock(impl_->state);
-  return model::get_xattr(*impl_->table, ino, name);
+  return model::get_xattr(*impl_->known_rows, ino, name);
 }
 
 Result<std::vector<model::Xattr>> Replica::list_xattrs(Ino ino) {
   SharedLock lock(impl_->state);
-  return model::list_xattrs(*impl_->table, ino);
+  return model::list_xattrs(*impl_->known_rows, ino);
 }
 
 Result<void> Replica::set_xattr(Ino ino, std::string_view name, BytesView value, model::XattrMode mode) {

@@ -19,7 +19,7 @@ constexpr size_t kMany = 1000;  // rows that are better encoded before the lock 
 // before-image says. Takes the state lock row by row, so that work goes on while a large batch is described.
 class FrozenRows : public ReadRows {
  public:
-  FrozenRows(SharedMutex& state, const Table& table, const std::optional<model::Touched>* open)
+  FrozenRows(SharedMutex& state, const ReadRows& table, const std::optional<model::Touched>* open)
       : state_(state), table_(table), open_(open) {}
 
   Result<std::optional<Bytes>> get(const RowKey& key) const override {
@@ -41,7 +41,7 @@ class FrozenRows : public ReadRows {
 
  private:
   SharedMutex& state_;
-  const Table& table_;
+  const ReadRows& table_;
   const std::optional<model::Touched>* open_ PT_GUARDED_BY(state_);
 };
 
@@ -129,7 +129,7 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
     out.frozen.last = generations.open - 1;
   }
   if (out.frozen.first > out.frozen.last) return std::nullopt;
-  FrozenRows rows(state, *table, &touched);
+  FrozenRows rows(state, *known_rows, &touched);
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
   model::PlainTransaction late(rows);

@@ -125,7 +125,7 @@ Result<model::Applied> Replica::replay(const NextRecord& next, uint64_t stable,
     }
     return out;
   };
-  return r.under_pending(renew, made.rows.puts().size(), places, bookkeeping);
+  return r.under_pending(renew, made.rows.puts().size(), places, bookkeeping, true);
 }
 
 }  // namespace coffer

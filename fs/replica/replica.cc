@@ -32,6 +32,7 @@ Result<std::unique_ptr<Replica>> Replica::open(const std::string& dir, Keys keys
   Impl& r = *impl;
   for (const char* part : {"/rows", "/journal", "/packs"}) TRYV(make_directories(dir + part));
   TRY(r.table, Table::open(dir + "/rows", r.keys.volume, *r.keys.local));
+  r.known_rows = std::make_unique<PartRows>(*r.table, r.parts);
   TRY(r.packs, PackStore::open(dir + "/packs", r.keys.volume, *r.keys.epochs));
   Journal::Options journal_options;
   // A little is durable sooner in the journal, which is written anyway, than in a pack file that grows.
@@ -132,6 +133,7 @@ Result<void> Replica::Impl::recover() {
   if (state_row) {
     TRY(generations, decode_replica_state(*state_row));
   }
+  TRYV(load_parts());
   TRY(model::Touched loaded, model::Touched::load(*table, generations.open));
   touched.emplace(std::move(loaded));
   for (model::Generation g = generations.first_pending; g < generations.open; ++g) {
@@ -153,7 +155,7 @@ Result<void> Replica::Impl::recover() {
   TRY(auto orphan_rows, rows_with_prefix(kOrphanPrefix));
   for (const Row& row : orphan_rows) {
     TRY(Ino ino, parse_orphan_key(row.key));
-    model::Transaction tx(*table, *touched);
+    model::Transaction tx(*known_rows, *touched);
     auto inode = model::get_inode(tx, ino);
     if (inode && inode->nlink == 0) TRYV(model::erase_inode(tx, ino, true));
     tx.erase(orphan_key(ino));
@@ -364,8 +366,8 @@ Lsn Replica::Impl::commit(std::span<const RowPut> first, RowChanges many, size_t
   before.add(first);
   after.add(last);
   const Bytes head = journal_entry_head(before.count() + encoded.count() + after.count()), tail = journal_entry_tail();
-  const BytesView parts[] = {head, before.bytes(), encoded.bytes(), after.bytes(), tail};
-  const Lsn lsn = journal->append(parts);
+  const BytesView payload[] = {head, before.bytes(), encoded.bytes(), after.bytes(), tail};
+  const Lsn lsn = journal->append(payload);
   RowChanges few;
   for (const RowPut& put : first)
     if (!many.contains(put.key.bytes)) few[put.key.bytes] = {put.key.clear, put.value};
@@ -393,17 +395,26 @@ void Replica::Impl::tell_pending() {
   if (pending_callback && !pending_told.exchange(true)) pending_callback();
 }
 
-Ino Replica::Impl::fresh_ino() {
+Ino Replica::Impl::fresh_ino() { return fresh_ino(next_ino); }
+Ino Replica::Impl::fresh_directory_ino() { return fresh_ino(next_directory_ino); }
+
+Ino Replica::Impl::fresh_ino(uint64_t& next) {
   // A random prefix for every run and every 2^24 numbers: clones of a machine do not hand out the same numbers. 39 bits, so
   // that numbers stay positive for programs that take them as signed.
-  if ((next_ino & 0xffffff) == 0) {
+  constexpr uint64_t kBelow = (uint64_t{1} << RowParts::kOwnShift) - 1;
+  if ((next & kBelow) == 0) {
     uint64_t prefix;
-    do prefix = random_u64() >> 25;
+    do prefix = random_u64() >> (RowParts::kOwnShift + 1);
     while (prefix == 0);
-    next_ino = prefix << 24;
-    ++next_ino;
+    next = prefix << RowParts::kOwnShift;
+    ++next;
+    if (parts.loading()) {
+      RowPut put{own_inos_key(prefix), Bytes{}};
+      commit(std::span(&put, 1));
+      parts.own(prefix);
+    }
   }
-  return next_ino++;
+  return next++;
 }
 
 Result<bool> Replica::has_root() const {
@@ -498,13 +509,13 @@ ReplicaCounters Replica::counters() {
 Result<std::vector<model::Extent>> Replica::extents(Ino ino, uint64_t offset, uint64_t length) {
   TRYV(impl_->seal_file(ino));
   SharedLock lock(impl_->state);
-  return model::extents(*impl_->table, ino, offset, length);
+  return model::extents(*impl_->known_rows, ino, offset, length);
 }
 
 Result<std::vector<std::string>> Replica::find_faults() {
   TRYV(impl_->seal_everything());
   SharedLock lock(impl_->state);
-  return model::find_faults(*impl_->table);
+  return model::find_faults(*impl_->known_rows);
 }
 
 }  // namespace coffer

@@ -34,6 +34,7 @@ namespace coffer {
 using model::Ino;
 
 class LoadedState;
+class RowParts;
 class StateSnapshot;
 
 // A record as the replica needs it: its place in the common order, who wrote it, what it does. fs/sync makes it from
@@ -134,11 +135,13 @@ class Replica {
   // The kernel no longer knows this inode: if it has no link, it goes for good.
   void forget(Ino ino);
   Result<std::vector<model::ListedEntry>> list(Ino dir, uint64_t after, size_t max);
-  // Entries with the attributes of what they lead to (readdirplus), under one lock.
+  // Entries with the attributes of what they lead to (readdirplus), under one lock; without, where they are not here yet.
   struct ListedNode {
     uint64_t cookie = 0;
     std::string name;
     model::Node node;
+    model::FileType type = model::FileType::kRegular;
+    bool here = true;
   };
   Result<std::vector<ListedNode>> list_nodes(Ino dir, uint64_t after, size_t max);
   Result<std::vector<model::Name>> names_of(Ino ino);
@@ -236,13 +239,37 @@ class Replica {
 
   // --- the synchronizer: checkpoints
   // The state as all records that are applied left it. nullptr: something is pending, or above the stable line, or on its
-  // way to the store.
+  // way to the store, or not wholly here.
   Result<std::unique_ptr<StateSnapshot>> snapshot();
   // A new replica (no root, nothing pending) takes over a state that was checked; `stamp` is that of the last record in it.
   // Durable when it returns. When it ends in the middle, the next open() begins with an empty replica; in the same process,
   // it may be called again with the same.
   Result<void> load(const LoadedState& state, uint64_t stamp, std::span<const std::pair<ObjectId, PackPlace>> places,
                     std::span<const RowPut> bookkeeping, const std::stop_token& stop);
+
+  // --- the synchronizer: a state that comes part by part (row_parts.h). While it does, operations that need what is not
+  // here have no effect and fail with kUnavailable; a PartWishes of the caller's says which parts to wait for.
+  struct Part {
+    std::string first_key;
+    Bytes info;  // the synchronizer's: how to get it
+  };
+  // As load(), when `state` has the rows of the parts that `here` marks only, the root directory among them.
+  struct Parts {
+    std::vector<Part> list;
+    std::vector<bool> here;
+  };
+  Result<void> load(const LoadedState& state, const Parts& parts, uint64_t stamp,
+                    std::span<const std::pair<ObjectId, PackPlace>> places, std::span<const RowPut> bookkeeping,
+                    const std::stop_token& stop);
+  const RowParts& parts() const;
+  Result<std::vector<Part>> part_list() const;
+  // The rows of a part, which were verified; one that is here already is left alone. Durable when it returns. kCorrupt: they
+  // cannot belong to this state.
+  Result<void> put_part(size_t part, const LoadedState& rows, std::span<const std::pair<ObjectId, PackPlace>> places);
+  // All parts are here: what is wrong with the whole; empty: sound. Work goes on meanwhile; kUnavailable: too much of it.
+  Result<std::vector<std::string>> check_parts(const std::stop_token& stop);
+  // The state is whole and sound. replay() does the same, for one that is not, or never will be.
+  Result<void> end_parts();
 
   // Rows of the synchronizer's own (keys starting with 'S', clear as a whole).
   Result<std::optional<Bytes>> get_row(const RowKey& key);

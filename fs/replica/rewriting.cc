@@ -56,7 +56,7 @@ Result<void> Replica::Impl::rewrite(const model::ChangeSet& set, const std::set<
 Result<void> Replica::Impl::move_extent(Ino ino, const Extent& old, const FrameRef& frame) {
   SharedLock generation(freeze);
   ExclusiveLock lock(state);
-  model::Transaction tx(*table, *touched);
+  model::Transaction tx(*known_rows, *touched);
   auto inode = model::get_inode(tx, ino);
   if (!inode && inode.error().code() == Code::kStale) return {};  // removed meanwhile
   if (!inode) return fail(inode.error());

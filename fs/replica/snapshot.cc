@@ -157,6 +157,7 @@ Result<std::unique_ptr<StateSnapshot>> Replica::snapshot() {
   ExclusiveLock lock(r.state);
   TRY(auto outgoing_row, r.table->get(outgoing_key()));
   TRY(auto root, r.table->get(model::inode_key(model::kRootIno)));
+  if (r.parts.loading()) return std::unique_ptr<StateSnapshot>();
   bool pending = r.generations.first_pending != r.generations.open || r.touched->size() > 0;
   if (pending || !r.applied.empty() || outgoing_row || !root) return std::unique_ptr<StateSnapshot>();
   return std::make_unique<StateSnapshot>(r.snapshot_rows());

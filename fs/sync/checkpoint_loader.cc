@@ -5,6 +5,7 @@
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/parallel.h"
+#include "fs/sync/part_loader.h"
 
 namespace coffer {
 
@@ -60,7 +61,7 @@ Result<void> CheckpointLoader::load(const std::stop_token& stop) {
   }
   if (!ready_) return {};
   Turn::Hold hold = c_.turn.take();
-  TRYV(c_.replica.load(ready_->state, ready_->stamp, ready_->places, ready_->bookkeeping, stop));
+  TRYV(c_.replica.load(ready_->state, ready_->parts, ready_->stamp, ready_->places, ready_->bookkeeping, stop));
   ready_.reset();
   TRY(auto rows, c_.replica.rows_with_prefix(LogTails::kTailPrefix));
   TRYV(c_.tails.load(rows));
@@ -101,25 +102,29 @@ Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::find(const st
   return std::unique_ptr<Ready>();
 }
 
-Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& checkpoint, const std::stop_token& stop) {
+Result<std::vector<Bytes>> CheckpointLoader::get_segments(const Checkpoint& checkpoint, const std::vector<bool>& which,
+                                                          const std::stop_token& stop) {
   const auto& segments = checkpoint.segments;
-  std::vector<std::optional<Result<Bytes>>> got(segments.size());
+  std::vector<size_t> wanted;
+  for (size_t i = 0; i < segments.size(); ++i)
+    if (which[i]) wanted.push_back(i);
+  std::vector<std::optional<Result<Bytes>>> got(wanted.size());
   auto keys = [this](Epoch e) { return c_.keys_of(e); };
-  in_parallel("coffer-segments", segments.size(), c_.options.fetches, [&](size_t i) {
-    auto object = c_.store.get(pack_key(segments[i].id), segments[i].object_size, stop);
-    got[i] = object ? open_segment(*object, c_.volume, segments[i], keys) : std::move(object);
+  in_parallel("coffer-segments", wanted.size(), c_.options.fetches, [&](size_t i) {
+    const SegmentInfo& info = segments[wanted[i]];
+    auto object = c_.store.get(pack_key(info.id), info.object_size, stop);
+    got[i] = object ? open_segment(*object, c_.volume, info, keys) : std::move(object);
     return got[i]->has_value();
   });
-  std::vector<Bytes> out;
+  std::vector<Bytes> out(segments.size());
   missing_segment_.reset();
-  for (size_t i = 0; i < got.size(); ++i) {
-    auto& result = got[i];
-    if (!result) continue;  // another failed
-    if (!*result) {
-      if (result->error().code() == Code::kNotFound) missing_segment_ = segments[i].id;
-      return std::unexpected(result->error());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (!got[i]) continue;  // another failed
+    if (!*got[i]) {
+      if (got[i]->error().code() == Code::kNotFound) missing_segment_ = segments[wanted[i]].id;
+      return std::unexpected(got[i]->error());
     }
-    out.push_back(std::move(**result));
+    out[wanted[i]] = std::move(**got[i]);
   }
   return out;
 }
@@ -153,55 +158,100 @@ void CheckpointLoader::look_again(const std::stop_token& stop) {
   });
 }
 
-Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,
-                                                                         const std::stop_token& stop) {
-  TRY(std::vector<Bytes> plain, get_segments(checkpoint, stop));
-  return assemble_checkpoint(checkpoint, std::move(plain));
+namespace {
+
+// The segments that a device needs before it can do anything: with what is known of the logs and of revocations, with the root
+// directory and its entries.
+std::vector<bool> needed_first(const Checkpoint& checkpoint) {
+  const std::string root = model::inode_key(model::kRootIno).bytes, entries = model::entry_prefix(model::kRootIno);
+  const auto& segments = checkpoint.segments;
+  std::vector<bool> out(segments.size());
+  auto need = [&](const std::string& from, const std::string& to) {
+    for (size_t i = 0; i < segments.size(); ++i) {
+      const bool ends_before = i + 1 < segments.size() && segments[i + 1].first_key <= from;
+      if (!ends_before && segments[i].first_key < to) out[i] = true;
+    }
+  };
+  need("S", "T");
+  need(root, root + '\0');
+  need(entries, model::entry_prefix(model::kRootIno + 1));
+  return out;
 }
 
-Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& checkpoint, std::vector<Bytes> plain) {
-  auto ready = std::make_unique<LoadedCheckpoint>();
-  ready->stamp = checkpoint.stamp;
-  std::vector<Row> tails, marks;
-  std::optional<Bytes> revocations;
-  std::set<ObjectId> placed;
-  std::string before;
+}  // namespace
+
+Result<std::unique_ptr<CheckpointLoader::Ready>> CheckpointLoader::fetch(const Checkpoint& checkpoint,
+                                                                         const std::stop_token& stop) {
+  const auto& segments = checkpoint.segments;
+  const bool whole = checkpoint.object_bytes() < c_.options.parts_from;
+  const std::vector<bool> which = whole ? std::vector<bool>(segments.size(), true) : needed_first(checkpoint);
+  TRY(std::vector<Bytes> plain, get_segments(checkpoint, which, stop));
+  if (std::find(which.begin(), which.end(), false) == which.end())
+    return assemble_checkpoint(checkpoint, std::move(plain));
+  PartRowsTaken taken;
+  auto ready = std::make_unique<Ready>();
+  for (size_t i = 0; i < segments.size(); ++i) {
+    ready->parts.list.push_back({segments[i].first_key, encode_part(segments[i])});
+    if (!which[i]) continue;
+    TRYV(take_part(plain[i], segments[i], i + 1 < segments.size() ? segments[i + 1].first_key : "", taken));
+  }
+  ready->parts.here = which;
+  TRYV(take_over(checkpoint, std::move(taken), *ready));
+  return ready;
+}
+
+Result<void> take_part(BytesView plain, const SegmentInfo& info, std::string_view end, PartRowsTaken& out) {
   auto take = [&](std::string_view key, BytesView value) -> Result<void> {
-    if (key <= before) return fail(Code::kCorrupt, "a key is in two segments of the checkpoint");
-    before = key;
+    if (!end.empty() && key >= end) return fail(Code::kCorrupt, "a key is in two segments of the checkpoint");
     if (key.starts_with(LogTails::kTailPrefix)) {
-      tails.push_back({std::string(key), to_bytes(value)});
+      out.tails.push_back({std::string(key), to_bytes(value)});
     } else if (key.starts_with(LogTails::kMarkPrefix)) {
-      marks.push_back({std::string(key), to_bytes(value)});
+      out.marks.push_back({std::string(key), to_bytes(value)});
     } else if (key == Revocations::row_key().bytes) {
       TRYV(Revocations::decode(value));
-      revocations = to_bytes(value);
+      out.revocations = to_bytes(value);
     } else if (key.starts_with('P')) {
       TRY(auto place, decode_place(key, value));
-      placed.insert(place.first);
-      ready->places.push_back(std::move(place));
+      out.placed.insert(place.first);
+      out.places.push_back(std::move(place));
     } else {
-      return ready->state.add(key, value);
+      return out.state.add(key, value);
     }
     return {};
   };
-  for (size_t i = 0; i < plain.size(); ++i) {
-    TRYV(visit_rows(plain[i], checkpoint.segments[i], take));
-    plain[i] = {};
-  }
-  TRY(LogExtent logs, check_log_rows(tails, marks));
+  return visit_rows(plain, info, take);
+}
+
+// What is told of the logs is checked as a whole.
+Result<void> take_over(const Checkpoint& checkpoint, PartRowsTaken taken, LoadedCheckpoint& out) {
+  TRY(LogExtent logs, check_log_rows(taken.tails, taken.marks));
   if (logs.stamp != checkpoint.stamp || logs.records != checkpoint.records)
     return fail(Code::kCorrupt, "the checkpoint does not include the records that it says");
-  for (const ObjectId& pack : ready->state.packs())
-    if (!placed.contains(pack))
-      return fail(Code::kCorrupt, "the checkpoint does not say where pack " + pack.str() + " is");
-  TRY(auto root, ready->state.get(model::inode_key(model::kRootIno)));
+  TRY(auto root, taken.state.get(model::inode_key(model::kRootIno)));
   if (!root) return fail(Code::kCorrupt, "the checkpoint has no root directory");
+  out.stamp = checkpoint.stamp;
+  out.state = std::move(taken.state);
+  out.places = std::move(taken.places);
+  if (taken.revocations) out.bookkeeping.push_back({Revocations::row_key(), std::move(*taken.revocations)});
+  for (std::vector<Row>* rows : {&taken.tails, &taken.marks})
+    for (Row& row : *rows) out.bookkeeping.push_back({clear_key(std::move(row.key)), std::move(row.value)});
+  return {};
+}
+
+Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& checkpoint, std::vector<Bytes> plain) {
+  const auto& segments = checkpoint.segments;
+  PartRowsTaken taken;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    TRYV(take_part(plain[i], segments[i], i + 1 < segments.size() ? segments[i + 1].first_key : "", taken));
+    plain[i] = {};
+  }
+  for (const ObjectId& pack : taken.state.packs())
+    if (!taken.placed.contains(pack))
+      return fail(Code::kCorrupt, "the checkpoint does not say where pack " + pack.str() + " is");
+  auto ready = std::make_unique<LoadedCheckpoint>();
+  TRYV(take_over(checkpoint, std::move(taken), *ready));
   TRY(std::vector<std::string> faults, ready->state.find_faults());
   if (!faults.empty()) return fail(Code::kCorrupt, "the checkpoint is no sound state: " + faults.front());
-  if (revocations) ready->bookkeeping.push_back({Revocations::row_key(), std::move(*revocations)});
-  for (std::vector<Row>* rows : {&tails, &marks})
-    for (Row& row : *rows) ready->bookkeeping.push_back({clear_key(std::move(row.key)), std::move(row.value)});
   return ready;
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -20,16 +21,31 @@ Result<std::vector<CheckpointName>> list_checkpoints(ObjectStore& store, const s
 // A checkpoint as a replica takes it over.
 struct LoadedCheckpoint {
   LoadedState state;
+  Replica::Parts parts;  // empty: all of it is in `state`
   uint64_t stamp = 0;
   std::vector<std::pair<ObjectId, PackPlace>> places;
   std::vector<RowPut> bookkeeping;
 };
+
+// Rows of some segments of a checkpoint.
+struct PartRowsTaken {
+  LoadedState state;
+  std::vector<std::pair<ObjectId, PackPlace>> places;
+  std::vector<Row> tails, marks;
+  std::optional<Bytes> revocations;
+  std::set<ObjectId> placed;
+};
+// Adds those of a segment; `end`: the first key of the next one, or empty. kCorrupt: they are none that a checkpoint has there.
+Result<void> take_part(BytesView plain, const SegmentInfo& info, std::string_view end, PartRowsTaken& out);
+// What a replica takes over of them, with what is said of the logs checked. kCorrupt.
+Result<void> take_over(const Checkpoint& checkpoint, PartRowsTaken taken, LoadedCheckpoint& out);
 // Puts the plain contents of a checkpoint's segments, in its order, together, and checks the whole. kCorrupt: it is not sound.
 Result<std::unique_ptr<LoadedCheckpoint>> assemble_checkpoint(const Checkpoint& checkpoint, std::vector<Bytes> plain);
 
-// The whole state is in memory while it is checked; nothing of it reaches the replica before all of it is found to be
-// sound. A checkpoint that is not is told as a problem, and an older one is taken, or none: the logs say the same. Belongs
-// to one thread.
+// A small one is loaded as a whole: it is in memory while it is checked, and nothing of it reaches the replica before all of
+// it is found to be sound. One that is not is told as a problem, and an older one is taken, or none: the logs say the same.
+// Of a large one (SyncOptions::parts_from) only what is needed at once is loaded: what tells of logs and revocations, and the
+// root directory; the rest is PartLoader's. Belongs to one thread.
 class CheckpointLoader {
  public:
   explicit CheckpointLoader(SyncContext& context) : c_(context) {}
@@ -50,7 +66,9 @@ class CheckpointLoader {
   void tell(const Absent& absent);
   Result<std::unique_ptr<Ready>> find(const std::stop_token& stop);
   Result<std::unique_ptr<Ready>> fetch(const Checkpoint& checkpoint, const std::stop_token& stop);
-  Result<std::vector<Bytes>> get_segments(const Checkpoint& checkpoint, const std::stop_token& stop);
+  // The plain contents of some of its segments; empty for the others.
+  Result<std::vector<Bytes>> get_segments(const Checkpoint& checkpoint, const std::vector<bool>& which,
+                                          const std::stop_token& stop);
 
   SyncContext& c_;
   std::unique_ptr<Ready> ready_;             // checked, and not wholly in the replica

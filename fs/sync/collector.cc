@@ -4,6 +4,7 @@
 
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "fs/replica/row_parts.h"
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/object_keys.h"
@@ -58,6 +59,7 @@ Result<Collector::Moment> Collector::take_moment() {
   if (c_.outstanding_stamp == 0) {
     TRY(out.state, c_.replica.snapshot());
   }
+  if (c_.replica.parts().loading()) return fail(Code::kBusy, "the volume's state is not wholly here yet");
   if (!out.state) {
     std::string names;
     for (const std::string& name : c_.tails.waited_for(c_.identity.device, c_.silent()))

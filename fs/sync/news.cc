@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "fs/replica/row_parts.h"
 #include "fs/sync/carried.h"
 #include "fs/sync/parallel.h"
 #include "fs/sync/replayer.h"
@@ -19,8 +20,9 @@ constexpr char kReplayProblem[] = "replay";
 
 }  // namespace
 
-News::News(SyncContext& context)
+News::News(SyncContext& context, PartLoader& parts)
     : c_(context),
+      parts_(parts),
       active_until_((c_.clock.monotonic() + c_.options.active_for).count()),
       loader_(context),
       key_watch_(context),
@@ -100,12 +102,14 @@ Result<void> News::join(const std::stop_token& stop) {
     }
     c_.problems.clear(kApplyProblem);
   }
+  TRYV(parts_.begin());
   joined_ = true;
   return {};
 }
 
 Result<void> News::poll(std::stop_token stop) {
   if (!joined_) TRYV(join(stop));
+  TRYV(mend_state(stop));
   TRYV(awaited_.expect_handed_over());
   const Nanos now = c_.clock.monotonic();
   const bool all = !listed_all_ || now - *listed_all_ >= kListAllEvery || want_all_;
@@ -184,6 +188,36 @@ Result<void> News::take_revocations(const std::stop_token& stop) {
   return {};
 }
 
+Result<void> News::mend_state(const std::stop_token& stop) {
+  auto failure = parts_.failure();
+  if (!failure || c_.clock.monotonic() < mend_at_) return {};
+  log_line(LogLevel::kWarning, "the state is made anew from all records: " + failure->what());
+  Turn::Hold hold = c_.turn.take();
+  TailBatch nothing(c_.tails);
+  auto applied = replayed(Replayer(c_, nothing, {}).run({}, {}, stop));
+  if (applied) {
+    mending_.reset();
+    return {};
+  }
+  mend_at_ = c_.clock.monotonic() + mending_.next();
+  // A record that is not to be had now; everything else goes on.
+  return applied.error().code() == Code::kUnavailable ? Result<void>{} : fail(applied.error());
+}
+
+// Asked for together; what else they turn out to need is asked for one by one.
+void News::expect_parts(std::span<const OrderedRecord> records) {
+  expected_parts_.clear();
+  const RowParts& parts = c_.replica.parts();
+  if (!parts.loading()) return;
+  auto expect = [&](const std::string& prefix) {
+    for (size_t part : parts.missing_of(prefix)) expected_parts_.insert(part);
+  };
+  for (const OrderedRecord& record : records) {
+    for (const model::InodeChange& c : record.changes.inodes) expect(model::inode_key(c.ino).bytes);
+    for (const model::EntryChange& e : record.changes.entries) expect(model::entry_prefix(e.dir));
+  }
+}
+
 // A run that ended between a record and its hint leaves it to the next.
 void News::look_for_own_hint(const std::vector<ObjectInfo>& hints) {
   auto newest = c_.own.newest_ever();
@@ -256,7 +290,14 @@ Result<void> News::download(const AwaitedLogs::Names& names, std::stop_token sto
 Result<size_t> News::apply_ready(const std::stop_token& stop) {
   size_t total = 0;
   for (;;) {
+    PartWishes wishes;
     auto applied = apply_batch(kBatchRecords, stop);
+    if (!applied && !wishes.missed().empty() && c_.replica.parts().loading()) {
+      std::set<size_t> parts = wishes.missed();
+      parts.merge(expected_parts_);
+      TRYV(parts_.bring_and_wait(parts, stop));
+      continue;
+    }
     if (!applied) return applied;
     if (*applied == 0) return total;
     total += *applied;
@@ -304,6 +345,7 @@ Result<size_t> News::apply_batch(size_t most, const std::stop_token& stop) {
       for (RowPut& row : c_.kept.keep(fetched.name, fetched.object, c_.clock.wall())) rows.push_back(std::move(row));
     }
     Result<void> done;
+    expect_parts(records);
     if (records.empty() && places.empty()) {
       done = c_.replica.put_rows(rows, false);
     } else if (auto applied = late ? replay(batch, std::move(records), places, rows, stop)

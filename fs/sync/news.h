@@ -18,6 +18,7 @@
 #include "fs/sync/context.h"
 #include "fs/sync/key_watch.h"
 #include "fs/sync/pace.h"
+#include "fs/sync/part_loader.h"
 #include "fs/sync/rounds.h"
 #include "fs/sync/seen_records.h"
 
@@ -26,7 +27,7 @@ namespace coffer {
 // The public part is thread-safe; everything else belongs to the one thread between start() and stop().
 class News {
  public:
-  explicit News(SyncContext& context);
+  News(SyncContext& context, PartLoader& parts);
   ~News();
 
   void start();
@@ -52,6 +53,9 @@ class News {
   Result<void> join(const std::stop_token& stop);
   // Takes out of the state what revocations have made void.
   Result<void> take_revocations(const std::stop_token& stop);
+  // Makes the state anew when the rest of the checkpoint that it came from cannot be had, or is not sound.
+  Result<void> mend_state(const std::stop_token& stop);
+  void expect_parts(std::span<const OrderedRecord> records);
   Result<model::Applied> replayed(Result<model::Applied> outcome);
   void look_for_own_hint(const std::vector<ObjectInfo>& hints);
   void note_own(const RecordName& name);
@@ -65,6 +69,7 @@ class News {
   void advance_stable_line(uint64_t limit);
 
   SyncContext& c_;
+  PartLoader& parts_;
   Rounds rounds_;
   std::atomic<bool> want_all_{true}, look_again_{false};
   std::atomic<bool> incomplete_{false};
@@ -80,6 +85,9 @@ class News {
   SeenRecords seen_;
   Backoff revoking_{std::chrono::seconds(1), std::chrono::minutes(5)};
   Nanos revoke_at_{0};
+  Backoff mending_{std::chrono::seconds(1), std::chrono::minutes(5)};
+  Nanos mend_at_{0};
+  std::set<size_t> expected_parts_;  // that the records need which are to be applied next
   bool joined_ = false;
   std::optional<RecordName> own_hint_missing_;
   Backoff own_hint_backoff_{std::chrono::seconds(1), std::chrono::minutes(15)};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "fs/replica/row_parts.h"
+#include "fs/sync/carried.h"
 #include "fs/sync/parallel.h"
 
 namespace coffer {
@@ -50,7 +52,7 @@ Result<void> Replayer::find_records(const std::stop_token& stop) {
   if (!outgoing) {
     order_.erase(at);  // it has no changes
   } else if (outgoing->key == newest->key()) {
-    TRY(OrderedRecord record, open(*at, outgoing->sealed));
+    TRY(OrderedRecord record, open(*at, outgoing->key, outgoing->sealed));
     at_hand_.emplace(std::pair(record.log, record.number), std::move(record));
   }
   return {};
@@ -91,7 +93,7 @@ Result<OrderedRecord> Replayer::get(const RecordPlace& place, const std::stop_to
   if (auto found = in_store_.find({place.log, place.number}); found != in_store_.end()) {
     for (const auto& [name, size] : found->second) {
       auto object = c_.store.get(name.key(), kRecordMax, stop);
-      auto record = object ? open(place, *object) : Result<OrderedRecord>(fail(object.error()));
+      auto record = object ? open(place, name.key(), *object) : Result<OrderedRecord>(fail(object.error()));
       if (record) return record;
       why = record.error().what();
     }
@@ -103,10 +105,12 @@ Result<OrderedRecord> Replayer::get(const RecordPlace& place, const std::stop_to
                                       place.log.str().substr(0, 8) + "... is needed once more: " + why);
 }
 
-Result<OrderedRecord> Replayer::open(const RecordPlace& place, BytesView object) const {
+Result<OrderedRecord> Replayer::open(const RecordPlace& place, const std::string& key, BytesView object) const {
   TRY(OpenedRecord opened,
       open_record(object, c_.volume, place.log, place.number, [this](Epoch e) { return c_.keys_of(e); }));
   if (opened.hash != place.hash) return fail(Code::kCorrupt, "it is another one than was applied here");
+  // Where packs are is a part of the state that may be missing.
+  if (c_.replica.parts().loading()) TRYV(c_.replica.packs_uploaded(places_of(opened, key)));
   return ordered(opened, std::move(opened.record.changes), batch_.find(place.log));
 }
 

@@ -35,7 +35,7 @@ class Replayer {
   Result<std::optional<OrderedRecord>> next(const std::stop_token& stop);
   Result<void> read_ahead(const std::stop_token& stop);
   Result<OrderedRecord> get(const RecordPlace& place, const std::stop_token& stop);
-  Result<OrderedRecord> open(const RecordPlace& place, BytesView object) const;
+  Result<OrderedRecord> open(const RecordPlace& place, const std::string& key, BytesView object) const;
 
   SyncContext& c_;
   const TailBatch& batch_;

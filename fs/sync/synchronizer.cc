@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "fs/replica/row_parts.h"
 #include "fs/sync/absent_packs.h"
 #include "fs/sync/checkpoint_writer.h"
 #include "fs/sync/collector.h"
 #include "fs/sync/context.h"
 #include "fs/sync/fetch_pool.h"
 #include "fs/sync/news.h"
+#include "fs/sync/part_loader.h"
 #include "fs/sync/publisher.h"
 
 namespace coffer {
@@ -39,12 +41,14 @@ struct Synchronizer::Impl {
   Impl(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
        SyncOptions options)
       : context(replica, store, identity, secrets, options),
-        news(context),
+        parts(context),
+        news(context, parts),
         publisher(context, news),
         collector(context, news),
         checkpoints(context, news, collector),
         absent(context),
         fetches(context.store, fetch_backend(replica, absent), fetch_options(options)) {
+    parts.on_failure([this] { news.rounds().request(); });
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
   }
@@ -59,6 +63,7 @@ struct Synchronizer::Impl {
   const std::shared_ptr<Bell> bell = std::make_shared<Bell>();
 
   SyncContext context;
+  PartLoader parts;
   News news;
   Publisher publisher;
   Collector collector;
@@ -96,6 +101,7 @@ Result<void> Synchronizer::start() {
   TRYV(s.publisher.load());
   s.collector.load();
   s.started = true;
+  TRYV(s.parts.begin());
   s.fetches.start();
   s.news.start();
   s.publisher.start();
@@ -125,6 +131,8 @@ Result<void> Synchronizer::load_first(std::stop_token stop) {
     return fail(Code::kUnavailable, "the volume's first records have not arrived in the store yet");
   }
 }
+
+Result<void> Synchronizer::load_rest(std::stop_token stop) { return impl_->parts.wait_for_whole(stop); }
 
 Result<void> Synchronizer::sync(std::stop_token stop, const std::function<void(const SyncProgress&)>& progress) {
   Impl& s = *impl_;
@@ -172,6 +180,7 @@ Result<Collection> Synchronizer::collect(const CollectOptions& options, std::sto
   std::stop_source end;
   auto give_up = [&end] { end.request_stop(); };
   std::stop_callback asked(stop, give_up), stopping(s.stopping.get_token(), give_up);
+  TRYV(s.parts.wait_for_whole(end.get_token()));
   TRYV(sync(end.get_token(), progress));
   for (int attempt = 0;; ++attempt) {
     // What was published is settled here only when news was looked for after it.
@@ -192,6 +201,7 @@ void Synchronizer::stop(bool close_log) {
   s.publisher.stop();
   s.checkpoints.stop();
   s.news.stop();
+  s.parts.stop();
   if (close_log) {
     if (auto closed = s.publisher.close_log(); !closed)
       log_line(LogLevel::kWarning, "this device's log is not closed yet: " + closed.error().what());
@@ -219,6 +229,10 @@ void Synchronizer::fetch(std::vector<Missing> missing, std::stop_token stop, std
   impl_->fetches.fetch(std::move(missing), std::move(stop), std::move(told));
 }
 
+void Synchronizer::fetch_parts(std::set<size_t> parts, std::stop_token stop, std::function<void(Result<void>)> done) {
+  impl_->parts.bring(parts, std::move(stop), std::move(done));
+}
+
 std::vector<KnownHead> Synchronizer::heads() const {
   std::vector<KnownHead> out;
   for (const LogTail& tail : impl_->context.tails.to_quote({}, {}, true)) out.push_back({tail.head(), tail.name});
@@ -242,6 +256,8 @@ SyncStatus Synchronizer::status() const {
   out.not_here_yet = s.context.not_here_yet.list();
   out.conflicts = s.context.conflicts;
   out.last_collection = s.collector.last();
+  out.parts = s.context.replica.parts().count();
+  out.parts_missing = s.context.replica.parts().missing();
 
   DeviceStatus self;
   self.name = s.context.identity.name;

@@ -39,6 +39,10 @@ struct SyncOptions {
   // 128 KiB for each record (or half of the last one's size, if that is more); 0: never. How often that is looked at.
   uint64_t checkpoint_from = 8 << 20;
   Nanos checkpoint_look = std::chrono::seconds(20);
+  // A new device that begins with a checkpoint of so many bytes or more begins with a part of it; the rest comes when it is
+  // needed, or when nothing was for a while (but at most six times as long as that).
+  uint64_t parts_from = 2 << 20;
+  Nanos parts_quiet = std::chrono::seconds(3);
   // What nobody needs any more is deleted from the store when it has been so for this long, by this machine's clock; and
   // how often a device that writes checkpoints looks for it.
   Nanos collect_grace = std::chrono::days(30);
@@ -90,6 +94,7 @@ struct SyncStatus {
   std::vector<Problem> not_here_yet;
   uint64_t conflicts = 0;  // conflict copies made here since start
   std::optional<Collection> last_collection;
+  uint64_t parts = 0, parts_missing = 0;  // of the state, while it is being loaded
 };
 
 struct SyncProgress {
@@ -112,6 +117,9 @@ class Synchronizer : public Fetcher {
   // up to a minute for a store that does not answer. Ok without a root: the volume is empty. kCorrupt, kUnavailable: there
   // are records, and the first of them cannot be applied (yet).
   Result<void> load_first(std::stop_token stop);
+  // Until all of the state is here that a checkpoint gave, and is checked. After load_first(), for who reads everything, or
+  // cannot wait in the middle of an operation; kUnavailable and the like as from the store.
+  Result<void> load_rest(std::stop_token stop);
   // Returns when everything that was pending at the call is in the store and the news that the store has is applied, or at
   // `stop` (kCancelled), or when the store refuses for good. While the store is away it waits, and reports progress. News
   // that is announced and not there, or refused, it asks for once more and does not wait for: see status().
@@ -125,6 +133,7 @@ class Synchronizer : public Fetcher {
   void stop(bool close_log);
 
   void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;
+  void fetch_parts(std::set<size_t> parts, std::stop_token stop, std::function<void(Result<void>)> done) override;
   SyncStatus status() const;
   // The newest records that are known here, of the logs that no later log of their device goes on with: what a device that
   // is let in has to find.

@@ -29,6 +29,7 @@ test::Exchange& exchange() {
 
 FakeFetcher::~FakeFetcher() {
   fail(Code::kUnavailable);
+  answer_parts(coffer::fail(Code::kUnavailable, "the end"));
   std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);
@@ -83,6 +84,28 @@ void FakeFetcher::fetch(std::vector<Missing> missing, std::stop_token stop, std:
     it->second.stop = std::move(on_stop);
   else
     spent_.push_back(std::move(on_stop));
+}
+
+void FakeFetcher::fetch_parts(std::set<size_t> parts, std::stop_token stop, std::function<void(Result<void>)> done) {
+  MutexLock lock(mutex_);
+  parts_wanted_.merge(parts);
+  parts_.emplace_back(std::move(stop), std::move(done));
+}
+
+std::set<size_t> FakeFetcher::parts_wanted() const {
+  MutexLock lock(mutex_);
+  return parts_wanted_;
+}
+
+void FakeFetcher::answer_parts(const Result<void>& outcome) {
+  std::vector<std::pair<std::stop_token, std::function<void(Result<void>)>>> waiting;
+  {
+    MutexLock lock(mutex_);
+    waiting.swap(parts_);
+    parts_wanted_.clear();
+  }
+  for (auto& [stop, done] : waiting)
+    done(stop.stop_requested() ? Result<void>(coffer::fail(Code::kCancelled, "stopped")) : outcome);
 }
 
 Result<void> FakeFetcher::store(const std::vector<Missing>& missing) {

@@ -33,6 +33,10 @@ class FakeFetcher : public Fetcher {
   ~FakeFetcher() override;
 
   void fetch(std::vector<Missing> missing, std::stop_token stop, std::function<void(Result<void>)> done) override;
+  // Parts come when the test puts them into the replica, and then answers all who wait.
+  void fetch_parts(std::set<size_t> parts, std::stop_token stop, std::function<void(Result<void>)> done) override;
+  std::set<size_t> parts_wanted() const;
+  void answer_parts(const Result<void>& outcome);
 
  private:
   using OnStop = std::unique_ptr<std::stop_callback<std::function<void()>>>;
@@ -52,6 +56,8 @@ class FakeFetcher : public Fetcher {
   Packs packs_ GUARDED_BY(mutex_);
   std::optional<Code> failure_ GUARDED_BY(mutex_);
   std::vector<std::thread> answering_ GUARDED_BY(mutex_);
+  std::set<size_t> parts_wanted_ GUARDED_BY(mutex_);
+  std::vector<std::pair<std::stop_token, std::function<void(Result<void>)>>> parts_ GUARDED_BY(mutex_);
 };
 
 // Opens a replica of the volume, which must work.

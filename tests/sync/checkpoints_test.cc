@@ -4,7 +4,7 @@
 
 #include "fs/sync/checkpoint.h"
 #include "fs/sync/object_keys.h"
-#include "tests/sync/device.h"
+#include "tests/sync/checkpoint_fixture.h"
 
 namespace coffer::test {
 namespace {
@@ -12,44 +12,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-class CheckpointsTest : public DevicesTest {
+class CheckpointsTest : public WithCheckpoints {
  protected:
-  // One that writes a checkpoint whenever it may; it publishes when it is told to, or by itself.
-  static SyncOptions eager(bool by_itself = false) {
-    SyncOptions o = quick_options();
-    if (!by_itself) o.publish_after = o.publish_within = seconds(100);
-    o.checkpoint_from = 1;
-    o.checkpoint_look = milliseconds(20);
-    return o;
-  }
-  std::vector<CheckpointName> hints() const {  // newest first
-    std::vector<CheckpointName> out;
-    for (const std::string& key : keys(kHintPrefix))
-      if (auto name = parse_checkpoint_hint(key)) out.push_back(*name);
-    std::sort(out.rbegin(), out.rend());
-    return out;
-  }
-  // Everything that is in the store is below the newest checkpoint when it returns: nobody but `writer` is there.
-  void wait_for_checkpoint(Device& writer) {
-    writer.must_sync();
-    auto there = [&] { return !hints().empty() && hints().front().stamp >= newest_stamp(writer); };
-    // A large one is not written anew for a single record, and takes its time; what comes meanwhile is not in it.
-    milliseconds patience(500);
-    for (uint64_t round = 0; round < 100 && !there(); ++round) {
-      const auto end = std::chrono::steady_clock::now() + patience;
-      while (!there() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
-      if (there()) break;
-      patience = std::min(patience * 9 / 8, milliseconds(10'000));
-      writer.write("more", text(100, round));
-      writer.must_sync();
-    }
-    EXPECT_TRUE(there());
-  }
-  static uint64_t newest_stamp(Device& d) {
-    uint64_t stamp = 0;
-    for (const LogTail& tail : d.logs()) stamp = std::max(stamp, tail.stamp);
-    return stamp;
-  }
   // A new device, and which records it fetched until it had everything.
   std::unique_ptr<Device> join(const std::string& name, std::set<std::string>& fetched) {
     auto d = std::make_unique<Device>(volume_, memory_, name);
