@@ -25,9 +25,9 @@ look_for_secrets() { # what is kept must not be in arguments, environments or fi
 through_its_life() {
   asks "--keep-key=$1"
   mount_typed "--keep-key=$1"
+  kept=$(show_kept) || fail "nothing is kept in $1; the mount said: $said"
   echo hello >"$work/m/file"
   unmount
-  kept=$(show_kept) || fail "nothing is kept in $1; the mount said: $said"
   [[ $kept == coffer-key-1:* ]] || fail "$1 holds '$kept'"
   look_for_secrets "${kept:13:64}"
   mount_untyped "--keep-key=$1"
@@ -95,10 +95,15 @@ if command -v gnome-keyring-daemon >/dev/null && command -v secret-tool >/dev/nu
   for _ in $(seq 100); do [ ! -S "$work/bus" ] || break; sleep 0.1; done
   echo -n password | gnome-keyring-daemon --foreground --unlock --components=secrets >/dev/null 2>"$work/keyring.err" &
   started+=($!)
-  for _ in $(seq 10); do
-    if timeout 5 secret-tool store --label=probe probe x <<<x 2>/dev/null; then break; fi
-    sleep 0.1
+  answers=''
+  for _ in $(seq 100); do
+    if timeout 5 secret-tool store --label=probe probe x <<<x 2>/dev/null; then
+      answers=1
+      break
+    fi
+    sleep 0.2
   done
+  [ -n "$answers" ] || fail "the keyring daemon does not answer: $(cat "$work/keyring.err")"
   show_kept() { secret-tool lookup application coffer volume "$volume"; }
   plant() { echo -n "$1" | secret-tool store --label=x application coffer volume "$volume"; }
   through_its_life secret-service
