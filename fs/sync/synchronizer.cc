@@ -9,6 +9,7 @@
 #include "fs/sync/fetch_pool.h"
 #include "fs/sync/news.h"
 #include "fs/sync/publisher.h"
+#include "fs/sync/rewriter.h"
 
 namespace coffer {
 
@@ -35,13 +36,14 @@ FetchPool::Backend fetch_backend(Replica& replica) {
 
 struct Synchronizer::Impl {
   Impl(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
-       SyncOptions options)
+       SyncOptions options, std::function<Result<void>(const std::stop_token&)> sync)
       : context(replica, store, identity, secrets, options),
         news(context),
         publisher(context, news),
         collector(context, news),
         checkpoints(context, news, collector),
-        fetches(context.store, fetch_backend(replica), fetch_options(options)) {
+        fetches(context.store, fetch_backend(replica), fetch_options(options)),
+        rewriter(context, fetches, checkpoints, std::move(sync)) {
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
   }
@@ -61,13 +63,15 @@ struct Synchronizer::Impl {
   Collector collector;
   CheckpointWriter checkpoints;
   FetchPool fetches;
+  Rewriter rewriter;
   std::stop_source stopping;
   bool started = false, stopped = false;
 };
 
 Synchronizer::Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity,
                            const VolumeSecrets& secrets, SyncOptions options)
-    : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options)) {
+    : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options,
+                                   [this](const std::stop_token& stop) { return sync(stop, {}); })) {
   replica.on_pending([bell = impl_->bell] {
     MutexLock lock(bell->mutex);
     if (!bell->rings) return;
@@ -90,11 +94,13 @@ Result<void> Synchronizer::start() {
   TRYV(s.context.load_revocations());
   TRYV(s.publisher.load());
   s.collector.load();
+  TRYV(s.rewriter.load());
   s.started = true;
   s.fetches.start();
   s.news.start();
   s.publisher.start();
   s.checkpoints.start();
+  s.rewriter.start();
   return {};
 }
 
@@ -178,9 +184,27 @@ Result<Collection> Synchronizer::collect(const CollectOptions& options, std::sto
   }
 }
 
+Result<void> Synchronizer::rewrite(Epoch epoch, std::stop_token stop,
+                                   const std::function<void(const SyncProgress&)>& progress) {
+  Impl& s = *impl_;
+  if (!s.started || s.stopped) return fail(Code::kCancelled, "coffer is stopping");
+  TRYV(s.rewriter.want(epoch));
+  Rounds never;
+  for (;;) {
+    const auto now = s.rewriter.state();
+    if (!now) return fail(Code::kInternal, "nothing is sealed anew");
+    if (progress && now->counted)
+      progress({now->done_bytes, now->done_bytes + now->left_bytes, 0, s.context.store.upload_rate()});
+    if (now->phase == Rewriting::Phase::kDone) return {};
+    if (stop.stop_requested() || s.stopping.stop_requested()) return fail(Code::kCancelled, "interrupted");
+    never.wait_for_work(kProgressEvery);
+  }
+}
+
 void Synchronizer::stop(bool close_log) {
   Impl& s = *impl_;
   if (s.stopped || !s.started) return;
+  s.rewriter.stop();
   s.stopped = true;
   s.stopping.request_stop();
   s.fetches.stop();
@@ -235,6 +259,7 @@ SyncStatus Synchronizer::status() const {
   out.problems = s.context.problems.list();
   out.conflicts = s.context.conflicts;
   out.last_collection = s.collector.last();
+  out.rewriting = s.rewriter.state();
 
   DeviceStatus self;
   self.name = s.context.identity.name;

@@ -6,6 +6,7 @@
 #include "fs/replica/bookkeeping.h"
 #include "fs/sync/collection.h"
 #include "fs/sync/log_tails.h"
+#include "fs/sync/rewriting.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -71,6 +72,8 @@ void run(BytesView input) {
       if (auto id = parse_dead_object_key(as_string(bytes)))
         require(std::ranges::equal(as_bytes(dead_object_key(*id).bytes), bytes), "a dead object has one key");
       return;
+    case 12:
+      return is_stable(decode_rewriting(bytes), decode_rewriting);
     default:
       (void)parse_orphan_key(as_string(bytes));
   }

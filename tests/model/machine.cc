@@ -104,6 +104,19 @@ Extent Machine::extent(const std::string& text, uint64_t offset) {
   return e;
 }
 
+void Machine::seal_anew(Ino ino) {
+  const Inode inode = must(get_inode(rows_, ino));
+  Extents all = must(extents(rows_, ino, 0, kSizeMax));
+  if (all.empty() || inode.nlink == 0) return;
+  std::map<FrameRef, FrameRef> fresh;
+  for (Extent& e : all) {
+    auto [it, first] = fresh.try_emplace(e.frame);
+    if (first) it->second = extent(texts()[e.frame.hash], 0).frame;
+    e.frame = it->second;
+  }
+  must(run([&](Rows& rows) { return put_extents(rows, ino, all, 0, inode.version, now(), true); }));
+}
+
 void Machine::write(const std::string& path, const std::string& text, uint64_t offset) {
   write(at(path), text, offset);
 }

@@ -3,49 +3,22 @@
 
 #include "base/failpoint.h"
 #include "crypto/random.h"
-#include "fs/sync/key_rotation.h"
-#include "fs/sync/object_keys.h"
 #include "fs/sync/record.h"
-#include "tests/sync/device.h"
-#include "tests/sync/memory_slots.h"
+#include "tests/sync/rotating.h"
 
 namespace coffer::test {
 namespace {
 
 using std::chrono::milliseconds;
 
-class EpochsTest : public DevicesTest {
+class EpochsTest : public RotatingTest {
  protected:
-  EpochsTest() : head_{volume_.id, volume_.signing.public_key()} {
-    memory_->plant(kVolumeKey, encode(head_));
-    Bytes slot = make_passphrase_slot(volume_.secrets(), pass("word"), kCheap).value();
-    memory_->plant(slot_key(parse_slot_header(slot)->id), slot);
-  }
-
-  std::unique_ptr<Device> watching(const std::string& name, SlotCopies& copies) {
-    SyncOptions options = quick_options();
-    options.slot_copies = &copies;
-    return device(name, options);
-  }
-  OpenedVolume opened() { return open_volume(head_, read_slots(*memory_).value(), pass("word")).value(); }
-  Epoch rotate(const std::vector<Member>& members) {
-    OpenedVolume with = opened();
-    auto done = rotate_key(*memory_, head_, with, {}, members, {},
-                           [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass("word")); });
-    EXPECT_OK(done);
-    return done->epoch;
-  }
-  Epoch rotate() { return rotate(read_members(*memory_, opened().secrets).value()); }
-  static Epoch newest(Device& d) { return d.replica().key_ring().newest().epoch(); }
   std::map<std::string, Epoch> record_epochs() {
     std::map<std::string, Epoch> out;
     for (auto& [key, object] : memory_->snapshot())
       if (key.starts_with(kLogPrefix)) out[key] = Reader(object).u32();
     return out;
   }
-
-  const VolumeHead head_;
-  MemorySlots slots_a_, slots_b_;
 };
 
 TEST_F(EpochsTest, BothGoOnUnderTheNewEpochWhileOneOfThemRotates) {

@@ -2,23 +2,15 @@
 #include <gtest/gtest.h>
 
 #include "base/failpoint.h"
+#include "crypto/hash.h"
 #include "crypto/random.h"
-#include "fs/sync/key_rotation.h"
-#include "fs/sync/object_keys.h"
-#include "tests/sync/device.h"
-#include "tests/sync/memory_slots.h"
+#include "tests/sync/rotating.h"
 
 namespace coffer::test {
 namespace {
 
-class RevocationTest : public DevicesTest {
+class RevocationTest : public RotatingTest {
  protected:
-  RevocationTest() : head_{volume_.id, volume_.signing.public_key()} {
-    memory_->plant(kVolumeKey, encode(head_));
-    Bytes slot = make_passphrase_slot(volume_.secrets(), pass("word"), kCheap).value();
-    memory_->plant(slot_key(parse_slot_header(slot)->id), slot);
-  }
-
   struct Watched {
     std::unique_ptr<MemorySlots> slots = std::make_unique<MemorySlots>();
     std::unique_ptr<Device> device;
@@ -43,12 +35,6 @@ class RevocationTest : public DevicesTest {
   void revoke(Device& device) {
     ASSERT_OK(put_revocation_of(device));
     rotate();
-  }
-  void rotate() {
-    TAKE(OpenedVolume opened, open_volume(head_, read_slots(*memory_).value(), pass("word")));
-    TAKE(auto members, read_members(*memory_, opened.secrets));
-    ASSERT_OK(rotate_key(*memory_, head_, opened, {}, members, {},
-                         [&](const std::vector<Bytes>& objects) { return unlock(head_, objects, pass("word")); }));
   }
   static void wait_for_revocation(std::initializer_list<Device*> devices, const DeviceId& of) {
     for (Device* d : devices)
@@ -112,8 +98,6 @@ class RevocationTest : public DevicesTest {
     }
     return f;
   }
-
-  const VolumeHead head_;
 };
 
 TEST_F(RevocationTest, ObjectsHoldWhatTheySayAndNothingElse) {
@@ -137,6 +121,43 @@ TEST_F(RevocationTest, ObjectsHoldWhatTheySayAndNothingElse) {
   EXPECT_FALSE(verify_revocation(object, random_id<VolumeId>(), head_.signing_public));
   EXPECT_CODE(Code::kCorrupt, verify_revocation(make_revocation(r, head_.volume, SigningKey::generate()).value(),
                                                 head_.volume, head_.signing_public));
+}
+
+// As coffer-format(5) has it, byte for byte; the hash is by another implementation.
+TEST_F(RevocationTest, GoldenBytes) {
+  const VolumeId volume = fixed_id<VolumeId>(1);
+  const SigningKey signing = fixed_signing_key(2);
+  Revocation r;
+  r.device = fixed_id<DeviceId>(4);
+  r.made = {1'700'000'000'000'000'000};
+  for (uint8_t b : {6, 5}) r.accepted.push_back({fixed_id<LogId>(b), b * 100u, fixed_id<Hash>(b + 0x10)});
+  r.kept = {fixed_id<DeviceId>(9)};
+  auto written = [&](const ObjectId& id) {
+    Bytes out = to_bytes("coffrevo");
+    Writer w(out);
+    w.u16(1);
+    w.id(id);
+    w.id(r.device);
+    w.u64(static_cast<uint64_t>(r.made.ns));
+    w.varint(2);
+    for (uint8_t b : {5, 6}) {
+      w.id(fixed_id<LogId>(b));
+      w.u64(b * 100u);
+      w.id(fixed_id<Hash>(b + 0x10));
+    }
+    w.varint(1);
+    w.id(r.kept.front());
+    w.id(signing.sign(volume_message({"coffer revocation\0", 18}, volume, out)));
+    return out;
+  };
+  TAKE(Bytes object, make_revocation(r, volume, signing));
+  TAKE(Revocation made, verify_revocation(object, volume, signing.public_key()));
+  EXPECT_EQ(hex(object), hex(written(made.id)));
+  const Bytes fixed = written(fixed_id<ObjectId>(3));
+  EXPECT_EQ(blake2b(fixed).str(), "6c37ff3f53ddf6f65ba0262b2765aafc01aeb7b6d85f91b90a49e51cd6b430e9");
+  TAKE(Revocation back, verify_revocation(fixed, volume, signing.public_key()));
+  EXPECT_EQ(back.accepted.front().log, fixed_id<LogId>(5));
+  EXPECT_EQ(back.kept, r.kept);
 }
 
 TEST_F(RevocationTest, OfSeveralTheGreatestNumberCountsInAnyOrder) {
