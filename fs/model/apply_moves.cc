@@ -61,7 +61,7 @@ Result<void> move_present(Rows& rows, Ino ino, Inode& inode, Moves moves) {
 }
 
 // What was replaced, and is kept by itself; the rest is shared with the present version.
-Result<void> move_displaced(Rows& rows, Ino ino, Version version, Displaced displaced, Moves moves) {
+Result<void> move_in_version(Rows& rows, Ino ino, Version version, Displaced displaced, Moves moves) {
   bool changed = false;
   for (Displaced::Chunk& c : displaced.here) changed |= move_in(c.extents, moves);
   if (changed) rows.put(displaced_key(ino, version), encode(displaced));
@@ -77,6 +77,18 @@ Result<void> move_displaced(Rows& rows, Ino ino, Version version, Displaced disp
   return {};
 }
 
+Result<void> move_in_versions(Rows& rows, Ino ino, Moves moves) {
+  const std::string prefix = displaced_prefix(ino);
+  for (std::string at = prefix;;) {
+    TRY(std::optional<Row> next, rows.next(prefix, at));
+    if (!next) return {};
+    TRY(FileVersion v, parse_displaced_key(next->key));
+    TRY(Displaced displaced, decode_displaced(next->value));
+    TRYV(move_in_version(rows, ino, v.version, std::move(displaced), moves));
+    at = std::move(next->key);
+  }
+}
+
 Result<void> move_in_file(Rows& rows, Ino ino, Moves moves) {
   TRY(ino, resolve_alias(rows, ino));
   TRY(std::optional<Bytes> row, rows.get(inode_key(ino)));
@@ -84,26 +96,25 @@ Result<void> move_in_file(Rows& rows, Ino ino, Moves moves) {
   TRY(Inode inode, decode_inode(*row));
   if (!inode.is_regular() || inode.nlink == 0) return {};
   TRYV(move_present(rows, ino, inode, moves));
-  const std::string prefix = displaced_prefix(ino);
-  for (std::string at = prefix;;) {
-    TRY(std::optional<Row> next, rows.next(prefix, at));
-    if (!next) return {};
-    TRY(FileVersion v, parse_displaced_key(next->key));
-    TRY(Displaced displaced, decode_displaced(next->value));
-    TRYV(move_displaced(rows, ino, v.version, std::move(displaced), moves));
-    at = std::move(next->key);
+  return move_in_versions(rows, ino, moves);
+}
+
+template <typename MoveIn>
+Result<void> each_file(Rows& rows, Moves moves, MoveIn&& move_in) {
+  for (auto first = moves.begin(); first != moves.end();) {
+    auto last = std::find_if(first, moves.end(), [&](const auto& m) { return m.ino != first->ino; });
+    TRYV(move_in(rows, first->ino, Moves(first, last)));
+    first = last;
   }
+  return {};
 }
 
 }  // namespace
 
-Result<void> move_frames(Rows& rows, const std::vector<Move>& moves) {
-  for (auto first = moves.begin(); first != moves.end();) {
-    auto last = std::find_if(first, moves.end(), [&](const Move& m) { return m.ino != first->ino; });
-    TRYV(move_in_file(rows, first->ino, Moves(first, last)));
-    first = last;
-  }
-  return {};
+Result<void> move_frames(Rows& rows, const std::vector<Move>& moves) { return each_file(rows, moves, move_in_file); }
+
+Result<void> move_displaced(Rows& rows, const std::vector<Move>& moves) {
+  return each_file(rows, moves, move_in_versions);
 }
 
 }  // namespace coffer::model

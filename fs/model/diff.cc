@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "fs/model/apply_moves.h"
 #include "fs/model/extent_map.h"
 #include "fs/model/family.h"
 #include "fs/model/remains.h"
@@ -92,7 +93,7 @@ class Span {
   std::unordered_map<Ino, std::vector<uint64_t>> chunks_;
 };
 
-// The rows at the end of a span.
+// The rows at the end of a span. Of these, displaced versions can be walked.
 class AtEnd : public ReadRows {
  public:
   AtEnd(const ReadRows& rows, const Touched* newer) : rows_(rows), newer_(newer) {}
@@ -102,13 +103,27 @@ class AtEnd : public ReadRows {
     TRY(HistoryEntry h, before_image(rows_, newer_->generation(), *index));
     return std::move(h.before);
   }
-  Result<std::optional<Row>> next(std::string_view, std::string_view) const override {
-    return fail(Code::kInternal, "earlier rows cannot be walked");
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override {
+    if (kind_of(prefix) != RowKind::kDisplaced) return fail(Code::kInternal, "earlier rows cannot be walked");
+    if (newer_ && !touched_) touched_ = newer_->keys_of(RowKind::kDisplaced);
+    for (std::string at(after);;) {
+      TRY(std::optional<Row> row, rows_.next(prefix, at));
+      std::optional<std::string> key = row ? std::optional(std::move(row->key)) : std::nullopt;
+      // One that the newer generation erased is not among the rows.
+      if (touched_)
+        if (auto t = touched_->upper_bound(at); t != touched_->end() && t->starts_with(prefix) && (!key || *t < *key))
+          key = *t;
+      if (!key) return std::nullopt;
+      TRY(std::optional<Bytes> value, get(RowKey{*key, key->size()}));
+      if (value) return Row{std::move(*key), std::move(*value)};
+      at = std::move(*key);
+    }
   }
 
  private:
   const ReadRows& rows_;
   const Touched* const newer_;
+  mutable std::optional<std::set<std::string>> touched_;  // displaced versions, by the newer generation
 };
 
 // The rows before a span.
@@ -519,11 +534,12 @@ class LatePuts : public Rows {
 
 class Settler {
  public:
-  Settler(const Span& span, const ReadRows& at_start, const ReadRows& at_end, Rows& out)
-      : span_(span), start_(at_start), end_(at_end), out_(out) {}
+  Settler(const Span& span, const ReadRows& at_start, const ReadRows& at_end, const std::vector<Move>& moves, Rows& out)
+      : span_(span), start_(at_start), end_(at_end), moves_(moves), out_(out) {}
 
   Result<void> run() {
     TRYV(forget_redoing());
+    TRYV(move_displaced(out_, moves_));
     // Where removed inodes were: of several names the least, as in apply().
     for (const EntryPlace& place : span_.entries()) {
       const RowKey key = entry_key(place.dir, place.cookie);
@@ -691,6 +707,7 @@ class Settler {
   const Span& span_;
   const ReadRows& start_;
   const ReadRows& end_;
+  const std::vector<Move>& moves_;
   Rows& out_;
   std::unordered_map<Ino, std::pair<Ino, std::string>> places_;
 };
@@ -704,12 +721,12 @@ Result<ChangeSet> diff(const ReadRows& rows, Generation first, Generation last, 
   return Differ(rows, span, last, at_start, at_end).run();
 }
 
-Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer) {
+Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer, const ChangeSet& changes) {
   TRY(Span span, Span::load(rows, first, last));
   AtEnd at_end(rows, newer);
   AtStart at_start(span, at_end);
   LatePuts late(rows, span, last, newer);
-  TRYV(Settler(span, at_start, at_end, late).run());
+  TRYV(Settler(span, at_start, at_end, changes.moves, late).run());
   return late.status();
 }
 

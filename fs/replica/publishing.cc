@@ -137,7 +137,8 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
   ExclusiveLock lock(state);
-  if (generations.first_pending == out.frozen.first) frozen_files = out.frozen.changes.inodes.size() + out.frozen.changes.moves.size();
+  if (generations.first_pending == out.frozen.first)
+    frozen_files = out.frozen.changes.inodes.size() + out.frozen.changes.moves.size();
   return out;
 }
 
@@ -173,7 +174,7 @@ Result<std::optional<Frozen>> Replica::freeze() {
   ExclusiveLock lock(r.state);
   if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
   model::PlainTransaction tx(*r.table);
-  TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
+  TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched, frozen.changes));
   std::optional<AppliedRecord> below;
   if (auto newest = r.applied.rbegin(); newest != r.applied.rend()) {
     below = newest->second;
@@ -205,7 +206,7 @@ Result<void> Replica::publish(const Frozen& frozen, const OrderedRecord& record,
     if (r.generations.first_pending != frozen.first || r.generations.open <= frozen.last)
       return fail(Code::kStale, "what was frozen has been redone on top of news");
     model::PlainTransaction tx(*r.table);
-    TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
+    TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched, frozen.changes));
     ReplicaState next{frozen.last + 1, r.generations.open};
     AppliedRecord applied{frozen.first, frozen.last, record};
     tx.put(state_key(), encode(next));

@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kPackMax = uint64_t{64} << 20;  // more is no pack of ours
 constexpr int kDepthMax = 200;
-constexpr int kMovesMost = 100;  // of one frame, one after the other
+constexpr int kMovesMost = 100;                  // of one frame, one after the other
 constexpr size_t kPathMax = 3000;                // longer ones are cut at the front
 constexpr uint64_t kEndMax = uint64_t{1} << 43;  // what lies behind it is no file that a person had
 

@@ -196,7 +196,6 @@ Result<Rewriter::Found> Rewriter::look(const std::stop_token& stop) {
   MutexLock lock(mutex_);
   state_->counted = true;
   state_->left_bytes = out.bytes;
-  state_->done_bytes = 0;
   return out;
 }
 
@@ -246,15 +245,27 @@ Result<void> Rewriter::fetch(std::vector<Missing> missing, const std::stop_token
           (one.error().retryable() || one.error().code() == Code::kCancelled || one.error().code() == Code::kTimedOut))
         return one;
       if (!one) {
-        if (!unreadable_.insert(m.extent.frame).second) continue;
-        MutexLock lock(mutex_);
-        state_->stuck_bytes += m.extent.frame.length;
+        give_up(m.extent.frame);
         continue;
       }
+    }
+    // Its hash is right, so the store has no better one; but what no key opens is as good as lost, and must not be asked for
+    // again and again.
+    auto opens = c_.replica.packs().epoch_of(m.extent.frame, m.extent.frame_length);
+    if (!opens && opens.error().code() == Code::kCorrupt) {
+      (void)c_.replica.drop_frame(m.extent.frame);
+      give_up(m.extent.frame);
+      continue;
     }
     fetched_.insert(m.extent.frame);
   }
   return {};
+}
+
+void Rewriter::give_up(const FrameRef& frame) {
+  if (!unreadable_.insert(frame).second) return;
+  MutexLock lock(mutex_);
+  state_->stuck_bytes += frame.length;
 }
 
 Result<void> Rewriter::seal(const Found& found, const std::stop_token& stop) {

@@ -68,6 +68,8 @@ class Rewriter {
                            const std::function<Result<void>(Ino, std::vector<model::Extent>)>& visit);
   Result<bool> is_old(const model::Extent& extent, const std::stop_token& stop);
   Result<void> fetch(std::vector<Missing> missing, const std::stop_token& stop);
+  // Counts it as unreadable in this pass.
+  void give_up(const FrameRef& frame);
   // Brings what was sealed to the store, and frees what was fetched for it.
   Result<void> publish(const std::stop_token& stop);
   void drop_fetched();

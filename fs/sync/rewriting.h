@@ -25,7 +25,7 @@ struct Rewriting {
   WallTime asked;
   std::optional<WallTime> finished;
   bool counted = false;      // the sums below are known
-  uint64_t done_bytes = 0;   // of frames that were sealed anew since the last look
+  uint64_t done_bytes = 0;   // of frames that were sealed anew in this run, since it was asked for
   uint64_t left_bytes = 0;   // of frames under older epochs
   uint64_t stuck_bytes = 0;  // of these, that cannot be read, here or in the store
 };

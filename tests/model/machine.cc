@@ -241,7 +241,7 @@ std::optional<Record> Machine::publish(const std::function<void()>& meanwhile) {
   r.author.record = blake2b(seed);
   r.author.device = "host" + std::to_string(id_);
   r.author.when = now();
-  must(settle(rows_, first, last, touched_.get()));
+  must(settle(rows_, first, last, touched_.get(), r.changes));
   check_published(r, first, last);
   applied_.push_back({r, first, last});
   return r;

@@ -174,6 +174,32 @@ TEST_F(SealedAnew, OfWhatWasRemovedElsewhere) {
   EXPECT_EQ(a.names(), Names{});
 }
 
+// The author keeps for late changes what others keep: publish() compares.
+TEST_F(SealedAnew, AFormerVersionOfItsAuthor) {
+  a.write("f", "aaaaa");
+  publish(a);
+  a.seal_anew("f");
+  publish(a);
+  c.write("f", "ccccc", 5);
+  sync();
+  EXPECT_EQ(a.read(copy_in()), "hello|ccccc|-|far");
+}
+
+// What is open here and removed is led to where others see its last version.
+TEST_F(SealedAnew, ByTwoAtOnceAndRemovedWhileOpen) {
+  a.seal_anew("f");
+  publish(a);
+  b.seal_anew("f");
+  const Ino ino = b.remove_open("f");
+  publish(b);
+  b.receive(records_);  // the one of a comes first
+  EXPECT_EQ(b.names(), Names{});
+  b.close(ino);
+  b.make("g");
+  sync();
+  EXPECT_EQ(a.names(), Names{"g"});
+}
+
 TEST_F(SealedAnew, AndChangedBeforeItIsPublished) {
   b.seal_anew("f");
   b.write("f", "bbbbb");

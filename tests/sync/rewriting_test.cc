@@ -48,6 +48,11 @@ class RewritingTest : public RotatingTest {
     d.write("alone", noise(100, 6));  // rides inside its record
     d.must_sync();
   }
+  // Who has published nothing is unknown to whoever begins an epoch, and gets no keys of it.
+  static void join(Device& d) {
+    d.write("joined", noise(10, 8));
+    d.must_sync();
+  }
   static Result<void> rewrite(Device& d, Epoch epoch = 0, std::stop_token stop = {}) {
     return d.sync_engine().rewrite(epoch, std::move(stop), {});
   }
@@ -102,6 +107,7 @@ class RewritingTest : public RotatingTest {
 TEST_F(RewritingTest, EverythingComesUnderTheNewestKeys) {
   auto a = watcher("a", slots_a_), b = watcher("b", slots_b_);
   fill(*a);
+  join(*b);
   settle({a.get(), b.get()});
   const auto before = all_of(*a);
   const uint64_t bytes = stored();
@@ -163,6 +169,7 @@ TEST_F(RewritingTest, WhatIsNotHereIsFetchedAndGoesAgain) {
 TEST_F(RewritingTest, ItGoesOnWhereverItIsCutOff) {
   auto a = watcher("a", slots_a_), b = watcher("b", slots_b_);
   fill(*a);
+  join(*b);
   settle({a.get(), b.get()});
   const auto before = all_of(*a);
   for (const char* step : {"sync.rewrite_publish=error@2", "sync.rewrite_sealed=error@1", "sync.rewrite_sealed=error@2",
@@ -191,6 +198,7 @@ TEST_F(RewritingTest, ItGoesOnWhereverItIsCutOff) {
 TEST_F(RewritingTest, OthersWriteAndRotateMeanwhile) {
   auto a = watcher("a", slots_a_), b = watcher("b", slots_b_);
   fill(*a);
+  join(*b);
   settle({a.get(), b.get()});
   Epoch epoch = rotate();
   // Each pack that goes up lets the other change the same files.
@@ -225,6 +233,7 @@ TEST_F(RewritingTest, OthersWriteAndRotateMeanwhile) {
 TEST_F(RewritingTest, TwoAtOnce) {
   auto a = watcher("a", slots_a_), b = watcher("b", slots_b_);
   fill(*a);
+  join(*b);
   settle({a.get(), b.get()});
   const auto before = all_of(*a);
   const Epoch epoch = rotate();
