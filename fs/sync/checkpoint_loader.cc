@@ -13,13 +13,12 @@ namespace {
 
 constexpr size_t kTries = 8;  // checkpoints that are looked at: anybody can write hints
 
-// Whether it says something about the checkpoint, as opposed to this machine or the network.
+}  // namespace
+
 bool blames_checkpoint(Code code) {
   return code == Code::kCorrupt || code == Code::kTooNew || code == Code::kDenied || code == Code::kTooLarge ||
          code == Code::kNotFound;
 }
-
-}  // namespace
 
 std::string place_row_key(const ObjectId& pack) { return "P" + std::string(as_string(pack.view())); }
 

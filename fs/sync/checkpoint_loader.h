@@ -18,6 +18,9 @@ namespace coffer {
 // What hints say of checkpoints, newest first; none of it is to be believed.
 Result<std::vector<CheckpointName>> list_checkpoints(ObjectStore& store, const std::stop_token& stop);
 
+// Whether an error says something about the checkpoint or one of its segments, as opposed to this machine or the network.
+bool blames_checkpoint(Code code);
+
 // A checkpoint as a replica takes it over.
 struct LoadedCheckpoint {
   LoadedState state;

@@ -224,9 +224,7 @@ void PartLoader::note(size_t index, const Result<void>& outcome, Callbacks& out)
   const Code code = outcome.error().code();
   for (Waiter& w : waiters_)
     if (w.open.contains(index)) w.trouble = outcome.error();
-  const bool damaged = code == Code::kCorrupt || code == Code::kTooNew || code == Code::kDenied ||
-                       code == Code::kTooLarge || code == Code::kNotFound;
-  if (damaged)
+  if (blames_checkpoint(code))
     fail_whole(outcome.error());
   else if (code == Code::kIo || code == Code::kNoSpace)
     c_.problems.set("disk parts", "the volume's state cannot be kept: " + outcome.error().what(), disk_advice(code));

@@ -7,6 +7,7 @@
 #include "fs/sync/key_rotation.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/problems.h"
+#include "tests/sync/checkpoint_fixture.h"
 #include "tests/sync/device.h"
 #include "tests/sync/memory_slots.h"
 #include "tests/sync/veil.h"
@@ -25,7 +26,7 @@ std::string not_here_yet(Device& d) {
 
 bool tells(Device& d, const std::string& what) { return d.problems().find(what) != std::string::npos; }
 
-class HonestyTest : public DevicesTest {
+class HonestyTest : public WithCheckpoints {
  protected:
   static std::map<std::string, Bytes> only(std::map<std::string, Bytes> objects, const std::string& prefix) {
     std::erase_if(objects, [&](const auto& object) { return !object.first.starts_with(prefix); });
@@ -478,20 +479,6 @@ TEST_F(HonestyTest, AMissingPackIsLateThenMissing) {
 
 class HonestCheckpointsTest : public HonestyTest {
  protected:
-  static SyncOptions eager() {
-    SyncOptions o = quick_options();
-    o.publish_after = o.publish_within = seconds(100);
-    o.checkpoint_from = 1;
-    o.checkpoint_look = milliseconds(20);
-    return o;
-  }
-  std::vector<CheckpointName> hints() const {  // newest first
-    std::vector<CheckpointName> out;
-    for (const std::string& key : keys(kHintPrefix))
-      if (auto name = parse_checkpoint_hint(key)) out.push_back(*name);
-    std::sort(out.rbegin(), out.rend());
-    return out;
-  }
   Checkpoint open(const CheckpointName& name) const {
     const EpochKeys epoch(1, volume_.key);
     auto opened = open_checkpoint(
