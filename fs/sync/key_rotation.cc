@@ -74,6 +74,8 @@ class Renewal {
       TRY(Bytes made, make_device_slot(secrets, member.key, of_device));
       TRYV(add(std::move(made)));
     }
+    // The slot of whoever does this first: if it is cut off, he can open what it has left, and clear up.
+    std::ranges::stable_partition(people_, [this](const Made& made) { return made.key == opened_key_; });
     for (const CountingSlot& slot : counting)
       done.left_out += set_aside_.contains(slot.header.id) && !old_.contains(slot.header.slot_public);
     done.people = people_.size();
