@@ -498,9 +498,9 @@ TEST_F(HonestCheckpointsTest, ALostSegmentIsWrittenAnewWithTheNext) {
     what.mode = 0644;
     ASSERT_OK(a->replica().make(model::kRootIno, "file number " + std::to_string(i), what));
   }
-  a->must_sync();
-  wait_until([&] { return !hints().empty() && open(hints().front()).segments.size() > 2; });
+  wait_for_checkpoint(*a);
   const CheckpointName first = hints().front();
+  ASSERT_GT(open(first).segments.size(), 2u);
   for (const SegmentInfo& s : open(first).segments) memory_->erase(pack_key(s.id));
   for (uint64_t i = 0; i < 40 && hints().front() == first; ++i) {
     a->write("more", text(1000, i));
