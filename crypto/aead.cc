@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "crypto/bulk_aead.h"
 #include "crypto/random.h"
 #include "crypto/require.h"
 
@@ -15,9 +16,24 @@ static_assert(crypto_aead_xchacha20poly1305_ietf_KEYBYTES == kAeadKeySize);
 void encrypt(const Secret& key, BytesView associated_data, BytesView plain, MutableBytes out) {
   internal::require(!key.empty(), "seal with a moved-from key");
   random_bytes(out.first(kNonceSize));
+  if (plain.size() >= internal::kBulkMin &&
+      internal::seal_bulk(key.view(), out.first(kNonceSize), associated_data, plain, out.subspan(kNonceSize)) ==
+          internal::BulkResult::kDone)
+    return;
   crypto_aead_xchacha20poly1305_ietf_encrypt(out.data() + kNonceSize, nullptr, plain.data(), plain.size(),
                                              associated_data.data(), associated_data.size(), nullptr, out.data(),
                                              key.view().data());
+}
+
+bool decrypt(const Secret& key, BytesView associated_data, BytesView sealed, MutableBytes out) {
+  const BytesView nonce = sealed.first(kNonceSize), body = sealed.subspan(kNonceSize);
+  if (out.size() >= internal::kBulkMin) {
+    const auto opened = internal::open_bulk(key.view(), nonce, associated_data, body, out);
+    if (opened != internal::BulkResult::kUnavailable) return opened == internal::BulkResult::kDone;
+  }
+  return crypto_aead_xchacha20poly1305_ietf_decrypt(out.data(), nullptr, nullptr, body.data(), body.size(),
+                                                    associated_data.data(), associated_data.size(), nonce.data(),
+                                                    key.view().data()) == 0;
 }
 
 }  // namespace
@@ -49,10 +65,7 @@ Result<void> AeadKey::open(BytesView associated_data, BytesView sealed, MutableB
     return fail(Code::kCorrupt, "sealed data is too short");
   }
   internal::require(out.size() == sealed.size() - kSealOverhead, "open: output has the wrong size");
-  BytesView body = sealed.subspan(kNonceSize);
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(out.data(), nullptr, nullptr, body.data(), body.size(),
-                                                 associated_data.data(), associated_data.size(), sealed.data(),
-                                                 key_.view().data()) != 0) {
+  if (!decrypt(key_, associated_data, sealed, out)) {
     if (!out.empty()) std::memset(out.data(), 0, out.size());
     return fail(Code::kCorrupt, "sealed data does not authenticate");
   }

@@ -1,5 +1,6 @@
 #include "crypto/hash.h"
 
+#include <openssl/sha.h>
 #include <sodium.h>
 
 #include "crypto/require.h"
@@ -41,7 +42,7 @@ Hash Hasher::finish() {
 
 Sha256 sha256(BytesView data) {
   Sha256 h;
-  crypto_hash_sha256(h.data(), data.data(), data.size());
+  SHA256(data.data(), data.size(), h.data());
   return h;
 }
 

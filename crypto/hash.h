@@ -29,6 +29,7 @@ class Hasher {
 };
 
 using Sha256 = std::array<uint8_t, 32>;
+// By OpenSSL, which has the processor's own instructions for it: whole packs go through here.
 Sha256 sha256(BytesView data);
 Sha256 hmac_sha256(BytesView key, BytesView data);
 

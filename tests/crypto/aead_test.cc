@@ -1,11 +1,13 @@
 #include "crypto/aead.h"
 
 #include <gtest/gtest.h>
+#include <sodium.h>
 
 #include <algorithm>
 #include <set>
 
 #include "crypto/associated_data.h"
+#include "crypto/bulk_aead.h"
 #include "vectors.h"
 
 namespace coffer {
@@ -79,6 +81,53 @@ TEST(Aead, EveryFlippedBitIsCorruptAndLeavesNoPlaintext) {
   Bytes out(8, 0xee);  // too short to be sealed at all: nothing is left as it was
   EXPECT_FALSE(key.open(ad, BytesView(sealed).first(39), out));
   EXPECT_EQ(out, Bytes(8, 0));
+}
+
+// Long messages are OpenSSL's, short ones libsodium's: the bytes are the same on both sides of the border, both ways.
+TEST(Aead, LongMessagesAreWhatLibsodiumMakesOfThem) {
+  const Bytes key_bits = counting(1, 32), nonce = counting(9, 24);
+  AeadKey key(Secret{BytesView(key_bits)});
+  for (size_t size : {size_t{0}, internal::kBulkMin - 1, internal::kBulkMin, internal::kBulkMin + 1, size_t{4096},
+                      size_t{65535}, size_t{65536}, size_t{65537}, size_t{1} << 20}) {
+    const Bytes plain = counting(3, size), ad = counting(1, size % 61);
+    Bytes by_sodium(size + kSealOverhead);
+    std::copy(nonce.begin(), nonce.end(), by_sodium.begin());
+    crypto_aead_xchacha20poly1305_ietf_encrypt(by_sodium.data() + 24, nullptr, plain.data(), size, ad.data(), ad.size(),
+                                               nullptr, nonce.data(), key_bits.data());
+    auto opened = key.open(ad, by_sodium);
+    ASSERT_TRUE(opened) << size;
+    EXPECT_EQ(*opened, plain) << size;
+
+    const Bytes sealed = key.seal(ad, plain);
+    Bytes back(size);
+    EXPECT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(back.data(), nullptr, nullptr, sealed.data() + 24, size + 16,
+                                                         ad.data(), ad.size(), sealed.data(), key_bits.data()),
+              0)
+        << size;
+    EXPECT_EQ(back, plain) << size;
+    if (size < internal::kBulkMin) continue;
+    Bytes bulk(size + 16);  // and it is really OpenSSL that does it
+    ASSERT_EQ(internal::seal_bulk(key_bits, nonce, ad, plain, bulk), internal::BulkResult::kDone);
+    EXPECT_TRUE(std::equal(bulk.begin(), bulk.end(), by_sodium.begin() + 24)) << size;
+  }
+}
+
+TEST(Aead, AForgedLongMessageLeavesNoPlaintext) {
+  AeadKey key(filled(32, 1));
+  const Bytes ad = to_bytes("place"), plain = counting(1, 5000), sealed = key.seal(ad, plain);
+  for (size_t bit = 0; bit < sealed.size() * 8; bit += 37) {
+    Bytes bad = sealed, out(plain.size(), 0xee);
+    bad[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+    auto r = key.open(ad, bad, out);
+    ASSERT_FALSE(r);
+    EXPECT_EQ(r.error().code(), Code::kCorrupt);
+    EXPECT_EQ(out, Bytes(plain.size(), 0));
+    ASSERT_FALSE(key.open(ad, bad, MutableBytes(bad).subspan(24, plain.size())));  // in place
+    EXPECT_TRUE(std::all_of(bad.begin() + 24, bad.end() - 16, [](uint8_t b) { return b == 0; }));
+  }
+  EXPECT_FALSE(key.open(to_bytes("plate"), sealed));
+  EXPECT_FALSE(AeadKey(filled(32, 2)).open(ad, sealed));
+  EXPECT_FALSE(key.open(ad, BytesView(sealed).first(sealed.size() - 1)));
 }
 
 TEST(Aead, NoncesDiffer) {
