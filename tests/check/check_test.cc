@@ -164,7 +164,7 @@ class CheckTest : public DevicesTest {
 TEST_F(CheckTest, AWholeVolumeHasNoFault) {
   CheckOutcome outcome = check(remembered());
   EXPECT_EQ(outcome.faults(), 0u) << list(outcome);
-  EXPECT_EQ(outcome.checkpoints, 1u);
+  EXPECT_GE(outcome.checkpoints, 1u);
   EXPECT_GE(outcome.records, 5u);
   EXPECT_EQ(outcome.packs_read, outcome.packs);
   EXPECT_GE(outcome.packs, 2u);

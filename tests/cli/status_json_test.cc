@@ -74,7 +74,7 @@ TEST(StatusJson, DevicesAreATable) {
   EXPECT_NE(text.find("  0        0  let in by laptop\n"), std::string::npos) << text;
   devices.erase(0);
   EXPECT_NE(devices_text(devices).find("  let in by ab000000\n"), std::string::npos) << devices_text(devices);
-  devices = {device_json(writer, WallTime{0})};
+  devices = json::array({device_json(writer, WallTime{0})});
   EXPECT_NE(devices_text(devices).find("ab000000  laptop"), std::string::npos);
 }
 

@@ -32,6 +32,14 @@ class WithCheckpoints : public DevicesTest {
     std::sort(out.rbegin(), out.rend());
     return out;
   }
+  Checkpoint open(const CheckpointName& name) const {
+    const EpochKeys epoch(1, volume_.key);
+    auto opened = open_checkpoint(
+        memory_->snapshot().at(pack_key(name.root)), volume_.id, name.root, [&](Epoch) { return &epoch; },
+        volume_.signing.public_key());
+    EXPECT_OK(opened);
+    return std::move(*opened);
+  }
   // Everything that is in the store is below the newest checkpoint when it returns: nobody but `writer` is there.
   void wait_for_checkpoint(Device& writer) {
     writer.must_sync();

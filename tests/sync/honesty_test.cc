@@ -477,17 +477,7 @@ TEST_F(HonestyTest, AMissingPackIsLateThenMissing) {
   EXPECT_EQ(b->problems(), "");
 }
 
-class HonestCheckpointsTest : public HonestyTest {
- protected:
-  Checkpoint open(const CheckpointName& name) const {
-    const EpochKeys epoch(1, volume_.key);
-    auto opened = open_checkpoint(
-        memory_->snapshot().at(pack_key(name.root)), volume_.id, name.root, [&](Epoch) { return &epoch; },
-        volume_.signing.public_key());
-    EXPECT_OK(opened);
-    return std::move(*opened);
-  }
-};
+using HonestCheckpointsTest = HonestyTest;
 
 // What the store has lost is not built upon: the next checkpoint is whole.
 TEST_F(HonestCheckpointsTest, ALostSegmentIsWrittenAnewWithTheNext) {
