@@ -106,14 +106,16 @@ Outcome<void> run_unmount(const Arguments& arguments) {
     if (!arguments.quiet) std::printf("%s unmounted; all is in the store\n", path.c_str());
     return {};
   }
-  std::string left = format_bytes(bytes) + " in " + format_count(files, "file", "files");
+  // Names and attributes have no bytes that would be counted, and what was removed has no file.
+  std::string left = files == 0 ? format_bytes(bytes) : format_count(files, "file", "files");
+  if (files != 0 && bytes != 0) left = format_bytes(bytes) + " in " + left;
   std::string why =
       done->contains("reason") && (*done)["reason"].is_string() ? (*done)["reason"].get<std::string>() : "";
-  std::string what = path + " unmounted; " + left + " are not in the store yet" + (why.empty() ? "" : ": " + why);
-  std::string then = "They are kept on this machine, and go up at the next mount.";
+  std::string what = path + " unmounted; not in the store yet: " + left + (why.empty() ? "" : " (" + why + ")");
+  std::string then = "It is kept on this machine, and goes up at the next mount.";
   if (done->value("revoked", false)) {
-    what = path + " unmounted; " + left + " are not in the store: this device has been revoked";
-    then = "They are kept on this machine, and never go up. To save them, mount again, and copy them elsewhere.";
+    what = path + " unmounted; not in the store, since this device has been revoked: " + left;
+    then = "It is kept on this machine, and never goes up. To save it, mount again, and copy it elsewhere.";
   }
   // Asked for with --now, it is what should happen; otherwise it is less than was asked for.
   if (!arguments.now) return give_up(Exit::kCutShort, what, then);

@@ -15,7 +15,7 @@ fill a
 json_ok
 pid=$(daemon_of "$work/m")
 expect 0 "$coffer" unmount --now "$work/m"
-grep -q 'go up at the next mount' <<<"$said" || fail "it does not say that something is left: $said"
+grep -q 'goes up at the next mount' <<<"$said" || fail "it does not say that something is left: $said"
 wait_for_end "$pid"
 if grep -q "$work/m" /proc/self/mounts; then fail "still mounted"; fi
 
@@ -48,7 +48,7 @@ fill e
 status=0
 "$here/interrupted.py" "$coffer" unmount "$work/m" >"$work/said" || status=$?
 [ "$status" = 10 ] || fail "unmount with Ctrl-C ended with $status: $(cat "$work/said")"
-grep -q 'are not in the store yet' "$work/said" || fail "it does not say what is left: $(cat "$work/said")"
+grep -q 'not in the store yet: ' "$work/said" || fail "it does not say what is left: $(cat "$work/said")"
 
 mount_on "$store" "$work/m"
 expect 0 "$coffer" sync "$work/m"
