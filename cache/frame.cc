@@ -79,7 +79,9 @@ Result<const EpochKeys*> open_frame(const KeyRing& keys, const VolumeId& volume,
   if (keys.size() > 1)
     for (const EpochKeys* older : keys.all())
       if (older != &newest && open_frame(*older, volume, pack, offset, sealed, plain)) return older;
-  return fail(opened.error());
+  const size_t epochs = keys.size();
+  return fail(opened.error().in(epochs == 1 ? "the key of the only epoch that is known does not open it"
+                                            : "none of the keys of " + std::to_string(epochs) + " epochs opens it"));
 }
 
 }  // namespace coffer

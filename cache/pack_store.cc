@@ -387,7 +387,10 @@ Result<const EpochKeys*> PackStore::Impl::keys_of_frames(const Fd& fd, const std
 }
 
 Result<void> PackStore::Impl::open(const FrameRef& ref, BytesView sealed, MutableBytes plain) {
-  if (keys.size() == 1) return open_frame(keys.newest(), volume, ref.pack, ref.offset, sealed, plain);
+  if (keys.size() == 1) {
+    TRYV(open_frame(keys, volume, ref.pack, ref.offset, sealed, plain));
+    return {};
+  }
   const EpochKeys* likely = &keys.newest();
   {
     MutexLock lock(epochs_mutex);
@@ -534,6 +537,24 @@ Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
   }
   impl_->files->used(file, ref.offset, ref.length);
   return {};
+}
+
+Result<Epoch> PackStore::epoch_of(const FrameRef& ref, uint32_t plain_length) const {
+  if (ref.length <= 1 + kSealOverhead || ref.length > kSealedFrameMax)
+    return fail(Code::kInvalid, "a sealed frame of " + std::to_string(ref.length) + " bytes");
+  PackFilePtr file = impl_->files->find(ref.pack);
+  if (!file) return absent(ref.pack);
+  TRY(auto fd, impl_->files->fd(file));
+  Bytes sealed(ref.length);
+  if (auto r = read_at(*fd, sealed, ref.offset); !r) {
+    if (r.error().code() == Code::kRange) return absent(ref.pack);
+    return fail(r.error().in("pack " + ref.pack.str()));
+  }
+  if (all_zero(BytesView(sealed).first(kNonceSize)) || touches_hole(sealed, ref.offset)) return absent(ref.pack);
+  Bytes plain(std::min<size_t>(plain_length, kFrameMax));
+  auto keys = open_frame(impl_->keys, impl_->volume, ref.pack, ref.offset, sealed, plain);
+  if (!keys) return fail(keys.error().in("pack " + ref.pack.str() + " at " + std::to_string(ref.offset)));
+  return (*keys)->epoch();
 }
 
 Result<void> PackStore::store_range(const ObjectId& pack, uint64_t offset, BytesView sealed) {

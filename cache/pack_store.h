@@ -97,6 +97,8 @@ class PackStore {
   // them. `plain` is then zeroed or untouched. kInvalid: no frame has such a length. The hash is not checked for local
   // reads (AEAD is); it is checked where bytes arrive from a store.
   Result<void> read(const FrameRef& ref, MutableBytes plain) const;
+  // Of which epoch a frame with so much plaintext is; errors as of read().
+  Result<Epoch> epoch_of(const FrameRef& ref, uint32_t plain_length) const;
   // Keeps fetched bytes of a pack; offset is a multiple of kFetchGrid. The caller has verified what it will use. Not
   // durable; on failure (kNoSpace, kIo) the range is not here. kInvalid: the pack is open for appending.
   Result<void> store_range(const ObjectId& pack, uint64_t offset, BytesView sealed);

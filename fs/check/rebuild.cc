@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kPackMax = uint64_t{64} << 20;  // more is no pack of ours
 constexpr int kDepthMax = 200;
+constexpr int kMovesMost = 100;                  // of one frame, one after the other
 constexpr size_t kPathMax = 3000;                // longer ones are cut at the front
 constexpr uint64_t kEndMax = uint64_t{1} << 43;  // what lies behind it is no file that a person had
 
@@ -99,6 +100,7 @@ void Rebuild::take(const OpenedRecord& opened, const std::string& key) {
     told_.insert(change.content->version);
     if (!node.size || node.size->first <= record.stamp) node.size = {record.stamp, change.content->size};
   }
+  for (const model::Move& m : record.changes.moves) moved_[{m.pack, m.offset}] = m.to.frame;
   for (const model::EntryChange& entry : record.changes.entries) {
     auto name = [&](Ino ino, bool has) {
       Node& node = nodes_[ino];
@@ -225,6 +227,17 @@ void Rebuild::plan() {
   }
 }
 
+const Rebuild::Place* Rebuild::find_place(FrameRef& frame) const {
+  for (int moves = 0; moves <= kMovesMost; ++moves) {
+    if (auto it = packs_.find(frame.pack); it != packs_.end()) return &it->second;
+    if (auto it = in_records_.find(frame.pack); it != in_records_.end()) return &it->second;
+    auto next = moved_.find({frame.pack, frame.offset});
+    if (next == moved_.end()) return nullptr;
+    frame = next->second;
+  }
+  return nullptr;
+}
+
 void Rebuild::add_file(Ino, const Node& node, const Layer& layer, std::vector<std::string> path, bool sure) {
   RecoveredFile file;
   file.path = std::move(path);
@@ -236,14 +249,11 @@ void Rebuild::add_file(Ino, const Node& node, const Layer& layer, std::vector<st
   const size_t number = files_.size();
   for (const auto& [from, piece] : layer) {
     if (piece.hole || piece.end > file.size) continue;
-    const Place* place = nullptr;
-    if (auto it = packs_.find(piece.frame.pack); it != packs_.end())
-      place = &it->second;
-    else if (auto in = in_records_.find(piece.frame.pack); in != in_records_.end())
-      place = &in->second;
+    FrameRef frame = piece.frame;
+    const Place* place = find_place(frame);
     if (!place) continue;
     file.known += piece.end - from;
-    wanted_[place->key].push_back({number, from, piece.end - from, piece.frame, piece.skip, piece.frame_length});
+    wanted_[place->key].push_back({number, from, piece.end - from, frame, piece.skip, piece.frame_length});
   }
   files_.push_back(std::move(file));
 }

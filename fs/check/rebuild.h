@@ -83,6 +83,8 @@ class Rebuild {
   void plan();
   void add_file(Ino ino, const Node& node, const Layer& layer, std::vector<std::string> path, bool sure);
   std::vector<std::string> path_to(Ino dir, int depth) const;
+  // Where the frame is, or one with the same bytes, which it is then; null: nowhere.
+  const Place* find_place(FrameRef& frame) const;
   static void lay(Layer& layer, uint64_t from, Piece piece);
   static bool overlap(const Layer& a, const Layer& b);
 
@@ -99,6 +101,7 @@ class Rebuild {
   std::set<model::Version> told_;  // versions that records tell of
   std::map<ObjectId, Place> packs_;
   std::map<ObjectId, Place> in_records_;
+  std::map<std::pair<ObjectId, uint32_t>, FrameRef> moved_;  // frames that were sealed anew: by their former place
   std::vector<RecoveredFile> files_;
   std::vector<std::vector<std::string>> directories_;
   std::map<std::string, std::vector<Wanted>> wanted_;  // by object

@@ -294,6 +294,7 @@ Result<CheckOutcome> check_store(ObjectStore& store, const VolumeSecrets& secret
   check_unneeded(c, checkpoints, data);
 
   CheckOutcome out;
+  TRY(out.old_keys, find_old_keys(c, data.needed(), checkpoints.needed()));
   out.damages = c.take_damages();
   add_paths(out.damages, logs, data, scratch);
   out.objects = c.objects.size();

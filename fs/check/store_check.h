@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fs/check/check_context.h"
+#include "fs/check/epoch_check.h"
 #include "fs/sync/log_tails.h"
 
 namespace coffer {
@@ -21,6 +22,7 @@ struct CheckOutcome {
   std::vector<Damage> damages;  // in the order of what depends on what
   uint64_t objects = 0, object_bytes = 0, records = 0, checkpoints = 0;
   uint64_t packs = 0, packs_read = 0, bytes_read = 0, files = 0;
+  OldKeys old_keys;
 
   uint64_t faults() const;
 };

@@ -4,6 +4,7 @@
 
 #include "cache/pack_store.h"
 #include "crypto/hash.h"
+#include "fs/replica/row_parts.h"
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/kept_records.h"
 #include "fs/sync/key_slots.h"
@@ -106,18 +107,36 @@ class Repairer {
 
   Result<void> retire_checkpoint(Damage& d) {
     auto is_lost = [](const Damage& other) { return other.thing == "record" && other.is_fault(); };
+    TRY(const bool replaced, ask_for_another());
     if (outcome_.checkpoints == 0 && std::ranges::any_of(outcome_.damages, is_lost)) {
-      d.todo = "The logs are not whole either, so it stays in use: a restored object would help. " + d.todo;
+      d.todo = std::string("The logs are not whole either, so it stays in use: ") +
+               (replaced ? "this device has the state, and writes another one when it is mounted next. "
+                         : "a restored object would help. ") +
+               d.todo;
       return {};
     }
     TRYV(store_.remove(d.hint, stop_));
-    if (replica_) {
-      // It would build the next one on this one's segments.
-      RowPut forget{checkpoint_row_key(), std::nullopt};
-      TRYV(replica_->put_rows(std::span(&forget, 1), true));
-    }
-    d.repaired = "The checkpoint was taken out of use.";
+    d.repaired = std::string("The checkpoint was taken out of use.") +
+                 (replaced ? " This device writes another one when it is mounted next." : "");
     return {};
+  }
+
+  // The next checkpoint of this device is not built on segments of the damaged one; and it is made soon, if the state that is here
+  // is whole.
+  Result<bool> ask_for_another() {
+    if (!replica_) return false;
+    TRY(const bool sound, is_whole(*replica_));
+    std::vector<RowPut> rows{{checkpoint_row_key(), std::nullopt}};
+    if (sound) rows.push_back({checkpoint_wanted_key(), Bytes()});
+    TRYV(replica_->put_rows(rows, true));
+    return sound;
+  }
+
+  static Result<bool> is_whole(Replica& replica) {
+    if (replica.parts().loading()) return false;
+    TRY(bool root, replica.has_root());
+    TRY(auto faults, replica.find_faults());
+    return root && faults.empty();
   }
 
   ObjectStore& store_;

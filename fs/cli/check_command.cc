@@ -151,6 +151,21 @@ void print_damage(const Damage& d) {
   if (!advice.empty()) std::printf("      %s\n", advice.c_str());
 }
 
+// Of which keys everything that lives is.
+void print_keys(const OldKeys& keys) {
+  if (keys.epochs < 2) return;
+  if (keys.packs.empty() && keys.records.empty() && keys.checkpoints.empty()) {
+    std::printf("keys: all files and checkpoints are under the newest of %s; records stay under those of their time\n",
+                format_count(keys.epochs, "epoch", "epochs").c_str());
+    return;
+  }
+  std::printf("keys: under older ones lie %s, files in %s, and %s of checkpoints, %s together;\n",
+              format_count(keys.packs.size(), "pack", "packs").c_str(),
+              format_count(keys.records.size(), "record", "records").c_str(),
+              format_count(keys.checkpoints.size(), "object", "objects").c_str(), format_bytes(keys.bytes).c_str());
+  std::printf("      coffer key rotate --rewrite seals them anew (--json lists them)\n");
+}
+
 Outcome<void> tell(const CheckOutcome& outcome, const ReplicaFindings& local, const std::string& note, bool as_json) {
   uint64_t open = 0;
   for (const auto* list : {&outcome.damages, &local.damages})
@@ -169,6 +184,12 @@ Outcome<void> tell(const CheckOutcome& outcome, const ReplicaFindings& local, co
                 {"packs", outcome.packs},
                 {"packs_read", outcome.packs_read},
                 {"bytes_read", outcome.bytes_read},
+                {"older_keys",
+                 {{"epochs", outcome.old_keys.epochs},
+                  {"packs", outcome.old_keys.packs},
+                  {"records", outcome.old_keys.records},
+                  {"checkpoints", outcome.old_keys.checkpoints},
+                  {"bytes", outcome.old_keys.bytes}}},
                 {"local", note.empty() ? json({{"files", local.files}, {"frames", local.frames}}) : json(note)},
                 {"faults", open},
                 {"damages", damages}};
@@ -182,6 +203,7 @@ Outcome<void> tell(const CheckOutcome& outcome, const ReplicaFindings& local, co
                 format_count(outcome.checkpoints, "checkpoint", "checkpoints").c_str(),
                 std::to_string(outcome.packs_read).c_str(), format_count(outcome.packs, "pack", "packs").c_str(),
                 format_count(outcome.files, "file", "files").c_str());
+    print_keys(outcome.old_keys);
     if (note.empty())
       std::printf("this device: %s, %s\n", format_count(local.files, "file", "files").c_str(),
                   format_count(local.frames, "frame", "frames").c_str());

@@ -1,5 +1,6 @@
 #include "fs/cli/control_protocol.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace coffer::cli {
@@ -8,7 +9,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kGraceMax = uint64_t{3650} * 86400;  // seconds
-constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry", "collect", "let_in"};
+constexpr const char* kOps[] = {"status", "sync", "unmount", "hurry", "collect", "let_in", "rewrite"};
 
 // Text that is not UTF-8 (a device's name, say) must not end the program.
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
@@ -54,6 +55,7 @@ std::string encode(const Request& request) {
     object["dry_run"] = request.collect.dry_run;
   }
   if (request.op == Request::Op::kLetIn) object["code"] = request.code;
+  if (request.op == Request::Op::kRewrite) object["epoch"] = request.epoch;
   return dump(object);
 }
 
@@ -64,6 +66,7 @@ Outcome<Request> decode_request(const std::string& line) {
   for (size_t i = 0; i < std::size(kOps); ++i) {
     if (op != kOps[i]) continue;
     Request request{static_cast<Request::Op>(i), flag(object, "now"), flag(object, "lazy"), {}, text(object, "code")};
+    request.epoch = static_cast<Epoch>(std::min<uint64_t>(number(object, "epoch"), UINT32_MAX));
     request.collect.list_objects = flag(object, "list_objects");
     request.collect.dry_run = flag(object, "dry_run");
     // Whoever gives none, or one that makes no sense, gets the usual one.

@@ -2,11 +2,11 @@
 //
 //   request   {"op":"status"} | {"op":"sync"} | {"op":"unmount","now":false,"lazy":false} | {"op":"hurry"}
 //             | {"op":"collect","grace_seconds":2592000,"list_objects":true,"dry_run":false}
-//             | {"op":"let_in","code":"..."}
+//             | {"op":"let_in","code":"..."} | {"op":"rewrite","epoch":N}
 //   reply     {"progress":{...}}...  then  {"result":{...}}  or  {"failure":{"exit":5,"what":"...","todo":"..."}}
 //
 // "hurry" may follow an "unmount" on the same connection: leave for later what is not up yet. Closing the connection
-// ends a sync, a collection, and an unmount that has not come to unmounting.
+// ends a sync, a collection, and an unmount that has not come to unmounting; a rewriting goes on unseen.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,11 +24,12 @@ inline constexpr size_t kRequestMax = 4 << 10;  // bytes of a line
 inline constexpr size_t kReplyMax = 8 << 20;
 
 struct Request {
-  enum class Op { kStatus, kSync, kUnmount, kHurry, kCollect, kLetIn };
+  enum class Op { kStatus, kSync, kUnmount, kHurry, kCollect, kLetIn, kRewrite };
   Op op = Op::kStatus;
   bool now = false, lazy = false;  // unmount
   CollectOptions collect = {};
   std::string code = {};  // let_in: of the new device
+  Epoch epoch = 0;        // rewrite: under which, or a later one, everything is to be; 0: under the newest
 };
 
 using Reply = std::variant<ProgressSample, nlohmann::json, Failure>;

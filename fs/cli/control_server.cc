@@ -158,6 +158,10 @@ void ControlServer::serve(Fd socket) {
       return LongAction(channel).run([this, &request](std::stop_token stop, std::stop_token, const auto& report) {
         return actions_.collect(request->collect, stop, report);
       });
+    case Request::Op::kRewrite:
+      return LongAction(channel).run([this, &request](std::stop_token stop, std::stop_token, const auto& report) {
+        return actions_.rewrite(request->epoch, stop, report);
+      });
     case Request::Op::kLetIn:
       return LongAction(channel).run(
           [this, &request](std::stop_token, std::stop_token, const auto&) { return actions_.let_in(request->code); });

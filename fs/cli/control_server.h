@@ -28,6 +28,8 @@ class ControlActions {
   virtual Outcome<nlohmann::json> collect(const CollectOptions& options, std::stop_token stop,
                                           const Report& report) = 0;
   virtual Outcome<nlohmann::json> let_in(const std::string& code) = 0;
+  // Follows the work to its end; it goes on when the asker goes.
+  virtual Outcome<nlohmann::json> rewrite(Epoch epoch, std::stop_token stop, const Report& report) = 0;
   // `hurry`: leave the rest for later, and unmount.
   virtual Outcome<nlohmann::json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                           const Report& report) = 0;

@@ -1,16 +1,20 @@
-// coffer key: the slots of a volume, from the store, whether it is mounted or not. Data is never touched.
+// coffer key: the slots of a volume, from the store, whether it is mounted or not. Data is never touched, save by
+// rotate --rewrite, which a mounted volume does.
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/failpoint.h"
 #include "fs/cli/commands.h"
+#include "fs/cli/control_client.h"
 #include "fs/cli/format.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/kdf_cost.h"
 #include "fs/cli/key_keeper.h"
+#include "fs/cli/mount_table.h"
 #include "fs/cli/open_drive.h"
 #include "fs/cli/open_keys.h"
+#include "fs/cli/progress.h"
 #include "fs/cli/recovery_key_output.h"
 #include "fs/cli/secret_input.h"
 #include "fs/cli/target.h"
@@ -211,7 +215,62 @@ Outcome<void> run_key_change(const Arguments& arguments) {
   return {};
 }
 
-Outcome<void> run_key_rotate(const Arguments& arguments) {
+namespace {
+
+// As the store of what is mounted there; any other operand as it is.
+Outcome<Arguments> by_store(Arguments arguments) {
+  auto path = resolve_path(arguments.operands[0]);
+  if (!path) return arguments;
+  TRY(auto mounts, read_mounts());
+  const MountEntry* mount = find_coffer_mount(mounts, *path);
+  if (mount != nullptr && mount->mount_point == *path) arguments.operands[0] = mount->source;
+  return arguments;
+}
+
+Outcome<bool> is_rewriting(const FoundMount& mount) {
+  TRY(json status, ask(mount, Request{}, {}, {}));
+  auto it = status.find("rewriting");
+  return it != status.end() && it->is_object() && it->value("phase", "") != "done";
+}
+
+Outcome<void> follow_rewriting(const FoundMount& mount, Epoch epoch, bool quiet) {
+  ProgressView view = ProgressView::on_stderr(quiet);
+  Request request{Request::Op::kRewrite};
+  request.epoch = epoch;
+  auto done = ask(mount, request, [&view](const ProgressSample& s) { view.show(s); }, {});
+  view.clear();
+  if (!done && done.error().exit == Exit::kCutShort)
+    return give_up(
+        Exit::kCutShort, "old data is not all under the new keys yet",
+        "The work goes on as long as the volume is mounted here, and again with the next mount. coffer status "
+        "says how far it is; this command, given again, goes on watching.");
+  if (!done) return give_up(done.error());
+  std::fputs(
+      "All files are under the new keys now, and so is a new checkpoint. coffer check confirms it.\n"
+      "What was there before goes from the store when it has been needless for 30 days (coffer gc --grace 0 at once).\n"
+      "What stays under the old keys: records, that is, what was changed when and how files were called, and the\n"
+      "contents of small changes, as they were then. And whatever somebody has copied from the store.\n",
+      stdout);
+  return {};
+}
+
+}  // namespace
+
+Outcome<void> run_key_rotate(const Arguments& given) {
+  std::optional<FoundMount> mount;
+  if (given.key.rewrite) {
+    if (!on_a_mount(given.operands[0]))
+      return give_up(Exit::kUsage, "--rewrite is done by a mounted volume",
+                     "Mount it, and give the directory. coffer key rotate alone needs the store only.");
+    TRY(mount, find_mount(given.operands[0]));
+    TRY(bool under_way, is_rewriting(*mount));
+    if (under_way) {
+      std::fputs("Going on with what was asked for before: no other epoch has begun.\n", stdout);
+      std::fflush(stdout);
+      return follow_rewriting(*mount, 0, given.quiet);
+    }
+  }
+  TRY(Arguments arguments, by_store(given));
   Interrupt interrupt;
   TRY(OpenKeys keys, OpenKeys::open(arguments, interrupt.token()));
   auto rotated = keys.rotate();
@@ -232,10 +291,16 @@ Outcome<void> run_key_rotate(const Arguments& arguments) {
   std::fputs(
       "Devices that are mounted seal with the new keys as soon as they see this, mostly within seconds; others when "
       "they\n"
-      "are mounted. A device that has never published anything has to be unmounted, and mounted with the passphrase.\n"
+      "are mounted. A device that has never published anything has to be unmounted, and mounted with the passphrase.\n",
+      stdout);
+  if (mount) {
+    std::fflush(stdout);
+    return follow_rewriting(*mount, done.epoch, arguments.quiet);
+  }
+  std::fputs(
       "What this does not do: what was written before is as it was, and opens with the old keys. Who has those can "
       "still\n"
-      "read it, wherever he can get at the store's objects.\n",
+      "read it, wherever he can get at the store's objects. coffer key rotate --rewrite seals it anew.\n",
       stdout);
   return {};
 }

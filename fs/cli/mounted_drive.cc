@@ -226,6 +226,16 @@ Outcome<json> MountedDrive::let_in(const std::string& code) {
   return json{{"device", device.str()}};
 }
 
+Outcome<json> MountedDrive::rewrite(Epoch epoch, std::stop_token stop, const Report& report) {
+  auto done = drive_.synchronizer->rewrite(epoch, stop, [&](const SyncProgress& p) {
+    const SyncStatus status = drive_.synchronizer->status();
+    std::string trouble = status.problems.empty() ? "" : status.problems.front().what;
+    report({p.done_bytes, p.total_bytes, 0, p.rate, status.online, std::move(trouble)});
+  });
+  if (!done) return give_up(Failure(done.error()));
+  return rewriting_json(drive_.synchronizer->status().rewriting);
+}
+
 Outcome<json> MountedDrive::unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                     const Report& report) {
   std::string reason;

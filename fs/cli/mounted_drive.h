@@ -44,6 +44,7 @@ class MountedDrive : public ControlActions {
   Outcome<nlohmann::json> sync(std::stop_token stop, const Report& report) override;
   Outcome<nlohmann::json> collect(const CollectOptions& options, std::stop_token stop, const Report& report) override;
   Outcome<nlohmann::json> let_in(const std::string& code) override;
+  Outcome<nlohmann::json> rewrite(Epoch epoch, std::stop_token stop, const Report& report) override;
   Outcome<nlohmann::json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry,
                                   const Report& report) override;
 

@@ -94,7 +94,8 @@ void add_key_commands(CLI::App& app, Arguments& arguments) {
                                  arguments.operands, "STORE|NAME [ID]", 1, 2);
   new_secret(change);
   command("forget", "remove what mount --keep-key has kept", "STORE|NAME", 1);
-  command("rotate", "begin a new epoch: new keys for what is written from now on", "STORE|NAME", 1);
+  command("rotate", "begin a new epoch: new keys for what is written from now on", "STORE|NAME|DIR", 1)
+      ->add_flag("--rewrite", k.rewrite, "seal what was written before under them, too; DIR is where it is mounted");
 }
 
 void add_device_commands(CLI::App& app, Arguments& arguments) {

@@ -20,6 +20,7 @@ struct KeyArguments {
   std::string new_passphrase_file, new_passphrase_command;  // add, change
   std::string new_recovery_key_file;                        // add, change
   bool weak_passphrase = false;                             // init, add, change: take any
+  bool rewrite = false;                                     // rotate: and seal old data anew
 };
 
 // Of coffer check.

@@ -101,6 +101,18 @@ json collection_json(const Collection& c) {
           {"unknown", sum(c.unknown)}};
 }
 
+json rewriting_json(const std::optional<Rewriting>& r) {
+  static constexpr const char* kPhases[] = {"waiting", "looking", "sealing", "checkpoint", "done"};
+  if (!r) return nullptr;
+  return {{"phase", kPhases[static_cast<int>(r->phase)]},
+          {"epoch", r->epoch},
+          {"asked", format_time(r->asked)},
+          {"finished", time_or_null(r->finished)},
+          {"done_bytes", r->done_bytes},
+          {"left_bytes", r->counted ? json(r->left_bytes) : json(nullptr)},
+          {"unreadable_bytes", r->stuck_bytes}};
+}
+
 Failure collect_failure(const Error& error) {
   Failure failure(error);
   if (error.code() == Code::kBusy)
@@ -118,6 +130,20 @@ std::string collection_text(const json& c, bool dry_run) {
   if (!is_none(c, "unknown"))
     out +=
         line("unknown", sum_text(c, "unknown") + ": of work that never came to its end, or not coffer's; left alone");
+  return out;
+}
+
+std::string rewriting_text(const json& r) {
+  const std::string phase = text(r, "phase");
+  if (phase == "done") return "all data is under the new keys since " + text(r, "finished");
+  std::string out = phase == "waiting"   ? "waiting for the new keys, or to try again"
+                    : phase == "looking" ? "looking for what is under older keys"
+                    : phase == "sealing" ? "sealing old data under the new keys"
+                                         : "waiting to write a checkpoint: others have to acknowledge first";
+  if (auto left = r.find("left_bytes"); left != r.end() && left->is_number() && phase != "checkpoint")
+    out += "; " + format_bytes(number(r, "left_bytes")) + " left";
+  if (uint64_t stuck = number(r, "unreadable_bytes"); stuck > 0)
+    out += ", of which " + format_bytes(stuck) + " cannot be read";
   return out;
 }
 
@@ -157,6 +183,7 @@ json status_json(const SyncStatus& s, WallTime now) {
           {"state_parts", {{"all", s.parts}, {"missing", s.parts_missing}}},
           {"devices", devices},
           {"conflicts", s.conflicts},
+          {"rewriting", rewriting_json(s.rewriting)},
           {"last_gc", s.last_collection ? collection_json(*s.last_collection) : json(nullptr)},
           {"not_here_yet", not_here_yet},
           {"problems", problems}};
@@ -264,6 +291,7 @@ std::string status_text(const json& s) {
   }
   if (auto gc = s.find("last_gc"); gc != s.end() && gc->is_object())
     out += line("gc", "freed " + sum_text(*gc, "freed") + " at " + text(*gc, "when"));
+  if (auto r = s.find("rewriting"); r != s.end() && r->is_object()) out += line("rewriting", rewriting_text(*r));
   if (uint64_t n = number(s, "conflicts"); n != 0)
     out += line("conflicts", format_count(n, "conflict copy", "conflict copies") + " made since the mount");
   for (const json& p : array(s, "not_here_yet"))

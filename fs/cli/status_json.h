@@ -24,6 +24,7 @@ nlohmann::json counters_json(const std::vector<UpcallCount>& counts);
 nlohmann::json confinement_json(const Confinement& confinement);
 std::string confinement_text(const nlohmann::json& confinement);
 
+nlohmann::json rewriting_json(const std::optional<Rewriting>& rewriting);  // null: it was never asked for
 nlohmann::json collection_json(const Collection& collection);
 // Says what to do about it.
 Failure collect_failure(const Error& error);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "crypto/hash.h"
+#include "fs/model/apply_moves.h"
 #include "fs/model/apply_state.h"
 
 namespace coffer::model {
@@ -162,6 +163,7 @@ class Applier {
 
   Result<void> run() {
     TRYV(make_root_if_missing());
+    TRYV(move_frames(state_.rows, state_.changes.moves));
     TRYV(state_.find_families());
     for (const InodeChange& c : state_.changes.inodes)
       if (c.kind == InodeChange::Kind::kMade) TRYV(make_inode(c));

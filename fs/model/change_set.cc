@@ -1,7 +1,8 @@
-// layout u8 | packs | inodes | entries
+// layout u8 | packs | inodes | entries | moves
 //   packs    count | pack id 16 *                            in the order in which they are first named
 //   inodes   count | ( ino | kind and type u8 | ... ) *
 //   entries  count | ( flags and type u8 | ... ) *
+//   moves    count | ( flags u8 | ... ) *                    of layout 2; with none, a set has layout 1
 // Inode numbers are written as differences to the number before, since those of one log follow one another.
 #include "fs/model/change_set.h"
 
@@ -13,7 +14,7 @@
 namespace coffer::model {
 namespace {
 
-constexpr uint8_t kLayout = 1;
+constexpr uint8_t kLayout = 2, kLayoutWithoutMoves = 1;
 
 // Bits of an inode change's fields.
 constexpr uint64_t kMode = 1;
@@ -42,6 +43,11 @@ constexpr uint8_t kHasBefore = 8;
 constexpr uint8_t kHasAfter = 16;
 constexpr uint8_t kSameDir = 32;
 constexpr uint8_t kTypeMask = 7;
+
+// Bits of a move; kWholeFrame and kFollows as of a piece.
+constexpr uint8_t kSameFile = 1;
+constexpr uint8_t kSamePack = 4;  // what moves lies in the same pack as that of the move before
+constexpr uint8_t kMoveFlags = 15;
 
 // An inode number as its difference to the one before.
 class InoWriter {
@@ -245,6 +251,37 @@ void write_inode_change(Writer& out, const InodeChange& c, const PackNumbers& pa
   }
 }
 
+// Ranges of a file follow each other, and mostly so do the frames that are left and those that are led to.
+void write_moves(Writer& out, const std::vector<Move>& moves, InoWriter& inos, const PackNumbers& packs) {
+  out.varint(moves.size());
+  const Move* last = nullptr;
+  for (const Move& m : moves) {
+    const Extent& e = m.to;
+    const bool same_file = last && last->ino == m.ino;
+    uint8_t flags = same_file ? kSameFile : 0;
+    if (e.skip == 0 && e.length == e.frame_length) flags |= kWholeFrame;
+    if (last && last->pack == m.pack) flags |= kSamePack;
+    if (last && follows(last->to.frame, e.frame)) flags |= kFollows;
+    out.u8(flags);
+    if (!same_file) inos.write(out, m.ino);
+    out.varint(e.offset - (same_file ? last->to.end() : 0));
+    out.varint(e.length);
+    if (!(flags & kWholeFrame)) {
+      out.varint(e.skip);
+      out.varint(e.frame_length);
+    }
+    if (!(flags & kSamePack)) out.varint(packs.at(m.pack));
+    out.varint(m.offset);
+    if (!(flags & kFollows)) {
+      out.varint(packs.at(e.frame.pack));
+      out.varint(e.frame.offset);
+    }
+    out.varint(e.frame.length);
+    out.id(e.frame.hash);
+    last = &m;
+  }
+}
+
 std::optional<uint32_t> read_u32(Reader& in, bool present) {
   if (!present) return std::nullopt;
   uint64_t v = in.varint();
@@ -291,6 +328,51 @@ void read_inode_change(Reader& in, InodeChange& c, const std::vector<ObjectId>& 
     }
     if (present) x.value = to_bytes(in.bytes());
   }
+}
+
+// `in` fails when there is no such pack, or it is named before its turn.
+ObjectId read_pack(Reader& in, const std::vector<ObjectId>& packs, size_t& seen) {
+  const uint64_t number = in.varint();
+  if (!in.ok() || number > seen || number >= packs.size()) {
+    in.fail();
+    return {};
+  }
+  if (number == seen) ++seen;
+  return packs[number];
+}
+
+void read_move(Reader& in, Move& m, const Move* last, InoReader& inos, const std::vector<ObjectId>& packs,
+               size_t& seen) {
+  const uint8_t flags = in.u8();
+  if (!in.ok() || (flags & ~kMoveFlags) != 0 || ((flags & ~kWholeFrame) != 0 && !last)) return in.fail();
+  Extent& e = m.to;
+  m.ino = flags & kSameFile ? last->ino : inos.read(in);
+  const uint64_t gap = in.varint(), before = flags & kSameFile ? last->to.end() : 0;
+  if (!in.ok() || before > kSizeMax || gap > kSizeMax - before) return in.fail();
+  e.offset = before + gap;
+  auto small = [&in](uint64_t most) {
+    const uint64_t v = in.varint();
+    if (v > most) in.fail();
+    return static_cast<uint32_t>(std::min(v, most));
+  };
+  e.length = e.frame_length = small(kFrameMax);
+  if (!(flags & kWholeFrame)) {
+    e.skip = small(kFrameMax);
+    e.frame_length = small(kFrameMax);
+  }
+  m.pack = flags & kSamePack ? last->pack : read_pack(in, packs, seen);
+  m.offset = small(UINT32_MAX);
+  if (flags & kFollows) {
+    e.frame.pack = last->to.frame.pack;
+    const uint64_t offset = uint64_t{last->to.frame.offset} + last->to.frame.length;
+    if (offset > UINT32_MAX) return in.fail();
+    e.frame.offset = static_cast<uint32_t>(offset);
+  } else {
+    e.frame.pack = read_pack(in, packs, seen);
+    e.frame.offset = small(UINT32_MAX);
+  }
+  e.frame.length = small(UINT32_MAX);
+  e.frame.hash = in.id<Hash>();
 }
 
 // --- form
@@ -354,7 +436,21 @@ bool valid_entry_change(const EntryChange& e) {
          e.after != kRootIno && e.before != e.dir && e.after != e.dir;
 }
 
+bool valid_move(const Move& m) {
+  return m.ino != 0 && valid_extent(m.to) && (m.pack != m.to.frame.pack || m.offset != m.to.frame.offset);
+}
+
 }  // namespace
+
+Result<void> visit_extents(const ChangeSet& changes, const std::function<Result<void>(const Extent&)>& visit) {
+  for (const InodeChange& c : changes.inodes) {
+    if (!c.content) continue;
+    for (const ContentPiece& p : c.content->pieces)
+      if (p.extent) TRYV(visit(*p.extent));
+  }
+  for (const Move& m : changes.moves) TRYV(visit(m.to));
+  return {};
+}
 
 bool is_well_formed(const ChangeSet& changes) {
   Ino last = 0;
@@ -362,19 +458,32 @@ bool is_well_formed(const ChangeSet& changes) {
     if (c.ino <= last || !valid_inode_change(c)) return false;
     last = c.ino;
   }
+  const Move* before = nullptr;
+  for (const Move& m : changes.moves) {
+    if (!valid_move(m)) return false;
+    if (before && (m.ino < before->ino || (m.ino == before->ino && m.to.offset < before->to.end()))) return false;
+    before = &m;
+  }
   return std::all_of(changes.entries.begin(), changes.entries.end(), valid_entry_change);
 }
 
 void encode(const ChangeSet& changes, Writer& out) {
   PackNumbers numbers;
   std::vector<ObjectId> packs;
+  auto name = [&](const ObjectId& pack) {
+    if (numbers.emplace(pack, packs.size()).second) packs.push_back(pack);
+  };
   for (const InodeChange& c : changes.inodes)
     if (c.content)
       for (const ContentPiece& p : c.content->pieces)
-        if (p.extent && numbers.emplace(p.extent->frame.pack, packs.size()).second)
-          packs.push_back(p.extent->frame.pack);
+        if (p.extent) name(p.extent->frame.pack);
+  for (const Move& m : changes.moves) {
+    name(m.pack);
+    name(m.to.frame.pack);
+  }
 
-  out.u8(kLayout);
+  // Whoever does not know moves can read what has none.
+  out.u8(changes.moves.empty() ? kLayoutWithoutMoves : kLayout);
   out.varint(packs.size());
   for (const ObjectId& pack : packs) out.id(pack);
   InoWriter inos;
@@ -397,6 +506,7 @@ void encode(const ChangeSet& changes, Writer& out) {
     if (e.before != 0) inos.write(out, e.before);
     if (e.after != 0) inos.write(out, e.after);
   }
+  if (!changes.moves.empty()) write_moves(out, changes.moves, inos, numbers);
 }
 
 Result<ChangeSet> decode_change_set(Reader& in) {
@@ -427,6 +537,16 @@ Result<ChangeSet> decode_change_set(Reader& in) {
     if (flags & kHasBefore) e.before = inos.read(in);
     if (flags & kHasAfter) e.after = inos.read(in);
     if (!in.ok() || ((flags & kHasBefore) && e.before == 0) || ((flags & kHasAfter) && e.after == 0)) return corrupt();
+  }
+  if (layout >= kLayout) {
+    const size_t n = in.count(37);
+    if (in.ok() && n == 0) return corrupt();  // it would have the earlier layout
+    for (size_t i = 0; i < n; ++i) {
+      Move m;
+      read_move(in, m, changes.moves.empty() ? nullptr : &changes.moves.back(), inos, packs, seen);
+      if (!in.ok()) return corrupt();
+      changes.moves.push_back(m);
+    }
   }
   if (!in.ok() || seen != packs.size() || !is_well_formed(changes)) return corrupt();
   return changes;

@@ -2,6 +2,7 @@
 // to. A batch of local changes, already coalesced: what was made and removed in between does not appear.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,13 +64,28 @@ struct EntryChange {
   bool operator==(const EntryChange&) const = default;
 };
 
+// The same bytes were sealed anew: where a range of a file shows the frame at `offset` of `pack`, it shows that of `to` then,
+// which has the same plaintext. No change of contents: version and times stay, and nothing that others do is in conflict with
+// it. It holds for every version of the file that is known, so whatever comes late finds the new place, too.
+struct Move {
+  Ino ino = 0;
+  ObjectId pack;
+  uint32_t offset = 0;
+  Extent to;  // with the range: where it was seen
+  bool operator==(const Move&) const = default;
+};
+
 struct ChangeSet {
   std::vector<InodeChange> inodes;   // sorted by ino
   std::vector<EntryChange> entries;  // in the order in which new entries were made, removals after
+  std::vector<Move> moves;           // sorted by ino and range
 
-  bool empty() const { return inodes.empty() && entries.empty(); }
+  bool empty() const { return inodes.empty() && entries.empty() && moves.empty(); }
   bool operator==(const ChangeSet&) const = default;
 };
+
+// Calls `visit` with each extent that the set brings; it stops at the first error.
+Result<void> visit_extents(const ChangeSet& changes, const std::function<Result<void>(const Extent&)>& visit);
 
 // Whether a set keeps its form: what decode_change_set accepts, and apply relies on. It may still be contradictory.
 bool is_well_formed(const ChangeSet& changes);

@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "fs/model/apply_moves.h"
 #include "fs/model/extent_map.h"
 #include "fs/model/family.h"
 #include "fs/model/remains.h"
@@ -44,6 +45,7 @@ class Span {
   // What changes leave behind, tombstones apart.
   const std::vector<RowKey>& remains() const { return remains_; }
   // Chunks of a file whose extents may have changed; the first may always, since inodes hold it in part.
+  bool has_chunks(Ino ino) const { return chunks_.contains(ino); }
   std::set<uint64_t> chunks(Ino ino) const {
     std::set<uint64_t> out{0};
     if (auto it = chunks_.find(ino); it != chunks_.end()) out.insert(it->second.begin(), it->second.end());
@@ -91,7 +93,7 @@ class Span {
   std::unordered_map<Ino, std::vector<uint64_t>> chunks_;
 };
 
-// The rows at the end of a span.
+// The rows at the end of a span. Of these, displaced versions can be walked.
 class AtEnd : public ReadRows {
  public:
   AtEnd(const ReadRows& rows, const Touched* newer) : rows_(rows), newer_(newer) {}
@@ -101,13 +103,27 @@ class AtEnd : public ReadRows {
     TRY(HistoryEntry h, before_image(rows_, newer_->generation(), *index));
     return std::move(h.before);
   }
-  Result<std::optional<Row>> next(std::string_view, std::string_view) const override {
-    return fail(Code::kInternal, "earlier rows cannot be walked");
+  Result<std::optional<Row>> next(std::string_view prefix, std::string_view after) const override {
+    if (kind_of(prefix) != RowKind::kDisplaced) return fail(Code::kInternal, "earlier rows cannot be walked");
+    if (newer_ && !touched_) touched_ = newer_->keys_of(RowKind::kDisplaced);
+    for (std::string at(after);;) {
+      TRY(std::optional<Row> row, rows_.next(prefix, at));
+      std::optional<std::string> key = row ? std::optional(std::move(row->key)) : std::nullopt;
+      // One that the newer generation erased is not among the rows.
+      if (touched_)
+        if (auto t = touched_->upper_bound(at); t != touched_->end() && t->starts_with(prefix) && (!key || *t < *key))
+          key = *t;
+      if (!key) return std::nullopt;
+      TRY(std::optional<Bytes> value, get(RowKey{*key, key->size()}));
+      if (value) return Row{std::move(*key), std::move(*value)};
+      at = std::move(*key);
+    }
   }
 
  private:
   const ReadRows& rows_;
   const Touched* const newer_;
+  mutable std::optional<std::set<std::string>> touched_;  // displaced versions, by the newer generation
 };
 
 // The rows before a span.
@@ -171,9 +187,9 @@ void append_piece(std::vector<ContentPiece>& pieces, uint64_t begin, uint64_t en
   if (from) piece.extent = part_of(*from, begin, end);
 }
 
-// Adds the ranges of [begin, end) that `before` and `after` map to different bytes.
-void compare(const Extents& before, const Extents& after, uint64_t begin, uint64_t end,
-             std::vector<ContentPiece>& pieces) {
+// Calls `differs(from, to, old, now)` with the ranges of [begin, end) that `before` and `after` map to different frames.
+template <typename Differs>
+void compare(const Extents& before, const Extents& after, uint64_t begin, uint64_t end, Differs&& differs) {
   auto b = before.begin(), a = after.begin();
   for (uint64_t at = begin; at < end;) {
     while (b != before.end() && b->end() <= at) ++b;
@@ -186,9 +202,17 @@ void compare(const Extents& before, const Extents& after, uint64_t begin, uint64
     const bool same = old && now ? old->frame == now->frame && old->frame_length == now->frame_length &&
                                        old->skip + (at - old->offset) == now->skip + (at - now->offset)
                                  : old == now;
-    if (!same) append_piece(pieces, at, until, now);
+    if (!same) differs(at, until, old, now);
     at = until;
   }
+}
+
+// The same part of another frame: of contents that did not change, it was sealed anew.
+std::optional<Move> moved(Ino ino, uint64_t from, uint64_t to, const Extent* old, const Extent* now) {
+  if (!old || !now || old->frame_length != now->frame_length) return std::nullopt;
+  const Extent was = part_of(*old, from, to), is = part_of(*now, from, to);
+  if (was.skip != is.skip) return std::nullopt;
+  return Move{ino, was.frame.pack, was.frame.offset, is};
 }
 
 template <typename T>
@@ -236,7 +260,7 @@ class Differ {
       c.type = before->inode.type;
       c.removed_version = before->inode.version;
       out_.inodes.push_back(std::move(c));
-      return {};
+      return add_moves_of_removed(ino, before->inode);
     }
     // What came back is described as a whole, too: who has forgotten that it was removed has nothing to build on. (Forgetting
     // waits for all open logs only; a device whose log was ended comes back, learns of the removal, and brings back what it
@@ -260,6 +284,8 @@ class Differ {
     if (a.is_regular() && (made || a.version != before->inode.version)) {
       c.origin = a.origin;
       TRYV(add_content(ino, made ? nullptr : &before->inode, a, c.content.emplace()));
+    } else if (a.is_regular() && (a.only != before->inode.only || span_.has_chunks(ino))) {
+      TRYV(add_moves(ino, before->inode, a));
     }
     if (made || c.mode || c.uid || c.gid || c.atime || c.mtime || c.ctime || c.content || !c.xattrs.empty())
       out_.inodes.push_back(std::move(c));
@@ -285,6 +311,39 @@ class Differ {
     return {};
   }
 
+  // What it held when it was removed is what a change made elsewhere brings back.
+  Result<void> add_moves_of_removed(Ino ino, const Inode& before) {
+    if (!before.is_regular()) return {};
+    TRY(std::optional<Inode> open, find_inode(end_, ino));
+    Inode root;
+    if (open) {
+      root = std::move(*open);
+    } else {
+      TRY(std::optional<Tombstone> t, get_tombstone(end_, ino));
+      if (!t) return {};
+      root = std::move(t->inode);
+      root.version = t->map_version;
+    }
+    if (root.version != before.version) return {};
+    root.size = before.size;
+    return add_moves(ino, before, root);
+  }
+
+  Result<void> add_moves(Ino ino, const Inode& before, const Inode& after) {
+    FileExtents old(start_, ino, before), now(end_, ino, after);
+    for (uint64_t chunk : span_.chunks(ino)) {
+      const uint64_t begin = chunk * kChunk;
+      if (begin >= after.size) continue;
+      TRY(Extents was, old.chunk(chunk));
+      TRY(Extents is, now.chunk(chunk));
+      compare(was, is, begin, begin + std::min(kChunk, after.size - begin),
+              [&](uint64_t from, uint64_t to, const Extent* b, const Extent* a) {
+                if (auto move = moved(ino, from, to, b, a)) out_.moves.push_back(std::move(*move));
+              });
+    }
+    return {};
+  }
+
   static Result<void> add_chunk(const ExtentSource* before, const ExtentSource& after, uint64_t chunk,
                                 ContentChange& c) {
     const uint64_t begin = chunk * kChunk;
@@ -294,7 +353,8 @@ class Differ {
       TRY(old, before->chunk(chunk));
     }
     TRY(Extents now, after.chunk(chunk));
-    compare(old, now, begin, begin + std::min(kChunk, c.size - begin), c.pieces);
+    compare(old, now, begin, begin + std::min(kChunk, c.size - begin),
+            [&c](uint64_t from, uint64_t to, const Extent*, const Extent* a) { append_piece(c.pieces, from, to, a); });
     return {};
   }
 
@@ -474,11 +534,12 @@ class LatePuts : public Rows {
 
 class Settler {
  public:
-  Settler(const Span& span, const ReadRows& at_start, const ReadRows& at_end, Rows& out)
-      : span_(span), start_(at_start), end_(at_end), out_(out) {}
+  Settler(const Span& span, const ReadRows& at_start, const ReadRows& at_end, const std::vector<Move>& moves, Rows& out)
+      : span_(span), start_(at_start), end_(at_end), moves_(moves), out_(out) {}
 
   Result<void> run() {
     TRYV(forget_redoing());
+    TRYV(move_displaced(out_, moves_));
     // Where removed inodes were: of several names the least, as in apply().
     for (const EntryPlace& place : span_.entries()) {
       const RowKey key = entry_key(place.dir, place.cookie);
@@ -646,6 +707,7 @@ class Settler {
   const Span& span_;
   const ReadRows& start_;
   const ReadRows& end_;
+  const std::vector<Move>& moves_;
   Rows& out_;
   std::unordered_map<Ino, std::pair<Ino, std::string>> places_;
 };
@@ -659,12 +721,12 @@ Result<ChangeSet> diff(const ReadRows& rows, Generation first, Generation last, 
   return Differ(rows, span, last, at_start, at_end).run();
 }
 
-Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer) {
+Result<void> settle(Rows& rows, Generation first, Generation last, const Touched* newer, const ChangeSet& changes) {
   TRY(Span span, Span::load(rows, first, last));
   AtEnd at_end(rows, newer);
   AtStart at_start(span, at_end);
   LatePuts late(rows, span, last, newer);
-  TRYV(Settler(span, at_start, at_end, late).run());
+  TRYV(Settler(span, at_start, at_end, changes.moves, late).run());
   return late.status();
 }
 

@@ -210,6 +210,13 @@ Result<std::optional<Bytes>> Transaction::get(const RowKey& key) const {
   return value;
 }
 
+std::set<std::string> Touched::keys_of(RowKind kind) const {
+  std::set<std::string> out;
+  for (const auto& [key, index] : index_)
+    if (kind_of(key) == kind) out.insert(key);
+  return out;
+}
+
 Result<std::optional<Row>> Transaction::next(std::string_view prefix, std::string_view after) const {
   return next_overlaid(base_, puts_, prefix, after);
 }

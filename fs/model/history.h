@@ -8,6 +8,8 @@
 
 #include <functional>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -37,6 +39,7 @@ class Touched {
   size_t inodes() const { return inodes_; }  // of these rows
   bool contains(const std::string& key) const { return index_.contains(key); }
   bool contains(const RowKey& key) const { return contains(key.bytes); }
+  std::set<std::string> keys_of(RowKind kind) const;
   // The index of the H row that holds the key's before-image.
   std::optional<uint64_t> index_of(const RowKey& key) const;
 

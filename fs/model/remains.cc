@@ -125,15 +125,18 @@ Result<bool> put_orphan(Rows& rows, const Orphan& orphan) {
   inode.chunks = present.chunks;
   inode.blocks = present.blocks;
   inode.has_xattrs = present.has_xattrs;
-  // The tombstone still needs what the extents were.
-  const bool keep = t && inode.is_regular() && present_version != inode.version;
-  VersionKeeper keeper(rows, ino, present_version, present.size);
-  ExtentEdit edit(rows, ino, inode, keep ? &keeper : nullptr);
-  std::vector<Patch> all{{0, kSizeMax, nullptr}};
-  TRYV(edit.assign(all));
-  TRYV(edit.assign(patches(orphan.extents)));
-  TRYV(edit.finish());
-  if (keep) TRYV(keeper.finish(inode.version));
+  // What a tombstone has of the very version stays, since it is everybody's: the same bytes, maybe in other frames (Move).
+  if (!t || !inode.is_regular() || present_version != inode.version) {
+    // The tombstone still needs what the extents were.
+    const bool keep = t && inode.is_regular();
+    VersionKeeper keeper(rows, ino, present_version, present.size);
+    ExtentEdit edit(rows, ino, inode, keep ? &keeper : nullptr);
+    std::vector<Patch> all{{0, kSizeMax, nullptr}};
+    TRYV(edit.assign(all));
+    TRYV(edit.assign(patches(orphan.extents)));
+    TRYV(edit.finish());
+    if (keep) TRYV(keeper.finish(inode.version));
+  }
   put_xattrs(rows, ino, inode, orphan.xattrs);
   put_inode(rows, ino, inode);
   return true;

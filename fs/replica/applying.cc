@@ -234,7 +234,7 @@ Result<model::Applied> Replica::apply(std::span<const OrderedRecord> records,
   };
   size_t size = 0;
   auto count = [&size](const OrderedRecord& record) {
-    size += record.changes.inodes.size() + record.changes.entries.size();
+    size += record.changes.inodes.size() + record.changes.entries.size() + record.changes.moves.size();
   };
   for (const OrderedRecord& record : records) count(record);
   {

@@ -323,7 +323,7 @@ struct Replica::Impl {
   std::set<ObjectId> sparse_packs(const Frozen& frozen);
   // Seals what `set` needs of these packs anew. When it fails, some of it has been.
   Result<void> rewrite(const model::ChangeSet& set, const std::set<ObjectId>& sparse);
-  Result<void> move_extent(Ino ino, const model::Extent& old, const FrameRef& frame);
+  Result<void> move_extent(Ino ino, const model::Extent& old, const FrameRef& frame, bool cut);
 };
 
 }  // namespace coffer

@@ -50,42 +50,52 @@ class FrozenRows : public ReadRows {
 Result<std::vector<Frozen::Pack>> Replica::Impl::packs_for(const model::ChangeSet& set, const ReadRows& rows) {
   std::map<ObjectId, Frozen::Pack> needed;
   std::set<std::pair<ObjectId, uint32_t>> seen;  // frames listed already (an extent can be split over two pieces)
+  struct Home {
+    Ino ino = 0, parent = 0;
+    std::string name;
+    model::Version version = 0;
+  };
+  std::optional<Home> home;  // looked up once, when the first frame of a file needs it
+  auto find_home = [&](Ino ino) -> Result<void> {
+    home = Home{ino, 0, "", 0};
+    TRY(auto row, rows.get(model::inode_key(ino)));
+    if (!row) return {};
+    TRY(Inode inode, model::decode_inode(*row));
+    home->version = inode.version;
+    TRY(auto entry_row, rows.get(model::entry_key(inode.parent, inode.cookie)));
+    if (!entry_row) return {};
+    TRY(model::Entry entry, model::decode_entry(*entry_row));
+    home->parent = inode.parent;
+    home->name = std::move(entry.name);
+    return {};
+  };
+  auto add = [&](Ino ino, const model::Extent& extent, const model::Version* version) -> Result<void> {
+    const ObjectId& pack = extent.frame.pack;
+    {
+      MutexLock lock(unsent_mutex);
+      if (!unsent.contains(pack)) return {};
+    }
+    if (!seen.emplace(pack, extent.frame.offset).second) return {};
+    if (!home || home->ino != ino) TRYV(find_home(ino));
+    auto& slot = needed[pack];
+    slot.id = pack;
+    IndexEntry entry;
+    entry.frame = extent.frame;
+    entry.inode = ino;
+    entry.offset = extent.offset - extent.skip;
+    entry.length = extent.frame_length;
+    entry.version = version ? *version : home->version;
+    entry.parent = home->parent;
+    entry.name = home->name;
+    slot.index.push_back(std::move(entry));
+    return {};
+  };
   for (const model::InodeChange& c : set.inodes) {
     if (!c.content) continue;
-    std::optional<std::pair<Ino, std::string>> home;  // looked up once, when the first frame needs it
-    for (const model::ContentPiece& piece : c.content->pieces) {
-      if (!piece.extent) continue;
-      const ObjectId& pack = piece.extent->frame.pack;
-      {
-        MutexLock lock(unsent_mutex);
-        if (!unsent.contains(pack)) continue;
-      }
-      if (!seen.emplace(pack, piece.extent->frame.offset).second) continue;
-      if (!home) {
-        home.emplace(0, "");
-        TRY(auto row, rows.get(model::inode_key(c.ino)));
-        if (row) {
-          TRY(Inode inode, model::decode_inode(*row));
-          TRY(auto entry_row, rows.get(model::entry_key(inode.parent, inode.cookie)));
-          if (entry_row) {
-            TRY(model::Entry entry, model::decode_entry(*entry_row));
-            home.emplace(inode.parent, std::move(entry.name));
-          }
-        }
-      }
-      auto& slot = needed[pack];
-      slot.id = pack;
-      IndexEntry entry;
-      entry.frame = piece.extent->frame;
-      entry.inode = c.ino;
-      entry.offset = piece.offset - piece.extent->skip;
-      entry.length = piece.extent->frame_length;
-      entry.version = c.content->version;
-      entry.parent = home->first;
-      entry.name = home->second;
-      slot.index.push_back(std::move(entry));
-    }
+    for (const model::ContentPiece& piece : c.content->pieces)
+      if (piece.extent) TRYV(add(c.ino, *piece.extent, &c.content->version));
   }
+  for (const model::Move& m : set.moves) TRYV(add(m.ino, m.to, nullptr));
   std::vector<Frozen::Pack> out;
   for (auto& [id, pack] : needed) {
     std::sort(pack.index.begin(), pack.index.end(),
@@ -132,23 +142,29 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   FrozenRows rows(state, *known_rows, &touched);
   TRY(out.frozen.changes, model::diff(rows, out.frozen.first, out.frozen.last, nullptr));
   TRY(out.frozen.packs, packs_for(out.frozen.changes, rows));
-  model::PlainTransaction late(rows);
-  TRYV(model::settle(late, out.frozen.first, out.frozen.last, nullptr));
-  Settled done{out.frozen.first, out.frozen.last, late.take_changes(), 0, {}};
-  if (done.changes.size() > kMany) {
-    done.weight = Table::weigh(done.changes);
-    for (const auto& [key, change] : done.changes) done.encoded.add(key, change.clear, change.value);
+  // What leads former versions of files along is found under the lock: those can be walked, and are forgotten, there only.
+  // (Whoever seals much anew publishes often.)
+  std::optional<Settled> done;
+  if (out.frozen.changes.moves.empty()) {
+    model::PlainTransaction late(rows);
+    TRYV(model::settle(late, out.frozen.first, out.frozen.last, nullptr, out.frozen.changes));
+    done = Settled{out.frozen.first, out.frozen.last, late.take_changes(), 0, {}};
+    if (done->changes.size() > kMany) {
+      done->weight = Table::weigh(done->changes);
+      for (const auto& [key, change] : done->changes) done->encoded.add(key, change.clear, change.value);
+    }
   }
   ExclusiveLock lock(state);
   settled = std::move(done);
-  if (generations.first_pending == out.frozen.first) frozen_files = out.frozen.changes.inodes.size();
+  if (generations.first_pending == out.frozen.first)
+    frozen_files = out.frozen.changes.inodes.size() + out.frozen.changes.moves.size();
   return out;
 }
 
 Result<Lsn> Replica::Impl::commit_settled(const Frozen& frozen, std::vector<RowPut> rows) {
   if (!settled || settled->first != frozen.first || settled->last != frozen.last) {
     model::PlainTransaction tx(*table);
-    TRYV(model::settle(tx, frozen.first, frozen.last, &*touched));
+    TRYV(model::settle(tx, frozen.first, frozen.last, &*touched, frozen.changes));
     for (RowPut& put : rows) tx.put(std::move(put.key), std::move(*put.value));
     return commit(tx.take());
   }
@@ -204,7 +220,7 @@ Result<std::optional<Frozen>> Replica::freeze() {
   ExclusiveLock lock(r.state);
   if (r.generations.first_pending != frozen.first) return std::optional<Frozen>();
   model::PlainTransaction tx(*r.table);
-  TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched));
+  TRYV(model::settle(tx, frozen.first, frozen.last, &*r.touched, frozen.changes));
   std::optional<AppliedRecord> below;
   if (auto newest = r.applied.rbegin(); newest != r.applied.rend()) {
     below = newest->second;

@@ -237,6 +237,26 @@ class Replica {
   // Keeps the verified sealed bytes of a fetched frame, and evicts others for it.
   Result<void> keep_frame(const FrameRef& ref, BytesView sealed);
 
+  // --- the synchronizer: sealing anew (fs/sync/rewriter.h)
+  // The first regular file with a name after `after`, in the order of numbers; nullopt: there is none.
+  Result<std::optional<Ino>> next_file(Ino after);
+  // What a file consists of from `offset` on, until there are `most` extents; empty: nothing more. What is written and not
+  // sealed yet is not in it.
+  Result<std::vector<model::Extent>> next_extents(Ino ino, uint64_t offset, size_t most);
+  // Frames that were sealed anew, each with a place where a file shows it.
+  struct Anew {
+    FrameRef frame;
+    Ino ino = 0;
+    uint64_t offset = 0;
+  };
+  using SealedAnew = std::map<FrameRef, Anew>;
+  // Seals the frames of these extents with the newest keys, and leads the file to them where it still shows the old ones: a
+  // pending change then, though not of contents (model::Move). `known` takes in what was sealed; a frame that it has already is
+  // not sealed again, as long as somebody shows the new one. When some are not here, nothing happens: fetch them, call again.
+  Result<std::vector<Missing>> seal_anew(Ino ino, std::span<const model::Extent> extents, SealedAnew& known);
+  // Frees what this machine has of a frame. False: it may not, or not yet, since it is not known for good that the store has it.
+  bool drop_frame(const FrameRef& frame);
+
   // --- the synchronizer: checkpoints
   // The state as all records that are applied left it. nullptr: something is pending, or above the stable line, or on its
   // way to the store, or not wholly here.

@@ -46,14 +46,24 @@ Result<void> Replica::Impl::rewrite(const model::ChangeSet& set, const std::set<
       plain.resize(old.frame_length);
       TRYV(packs->read(old.frame, plain));
       TRY(FrameRef frame, packs->append(BytesView(plain).subspan(old.skip, old.length)));
-      TRYV(move_extent(c.ino, old, frame));
+      TRYV(move_extent(c.ino, old, frame, true));
     }
+  }
+  // A move tells of whole frames, of which a range shows a part.
+  for (const model::Move& m : set.moves) {
+    if (!sparse.contains(m.to.frame.pack)) continue;
+    TRYV(space->admit(m.to.frame_length));
+    plain.resize(m.to.frame_length);
+    TRYV(packs->read(m.to.frame, plain));
+    TRY(FrameRef frame, packs->append(plain));
+    TRYV(move_extent(m.ino, m.to, frame, false));
   }
   return {};
 }
 
-// Leads whatever still shows `old` to `frame`, which has just its bytes. Contents, version and times stay what they are.
-Result<void> Replica::Impl::move_extent(Ino ino, const Extent& old, const FrameRef& frame) {
+// Leads whatever still shows `old` to `frame`, which has just its bytes (`cut`), or all of its frame. Contents, version and
+// times stay what they are.
+Result<void> Replica::Impl::move_extent(Ino ino, const Extent& old, const FrameRef& frame, bool cut) {
   SharedLock generation(freeze);
   ExclusiveLock lock(state);
   model::Transaction tx(*known_rows, *touched);
@@ -67,8 +77,10 @@ Result<void> Replica::Impl::move_extent(Ino ino, const Extent& old, const FrameR
   });
   if (shown.empty()) return {};
   for (Extent& e : shown) {
-    e.skip -= old.skip;
-    e.frame_length = old.length;
+    if (cut) {
+      e.skip -= old.skip;
+      e.frame_length = old.length;
+    }
     e.frame = frame;
   }
   TRYV(model::put_extents(tx, ino, shown, 0, inode->version, now(), true));

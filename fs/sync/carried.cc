@@ -13,22 +13,17 @@ Result<void> visit_carried(const OpenedRecord& opened, BytesView object,
   for (const RecordPack& pack : opened.record.packs)
     if (pack.carried) carried.emplace(pack.id, &pack);
   if (carried.empty()) return {};
-  for (const model::InodeChange& change : opened.record.changes.inodes) {
-    if (!change.content) continue;
-    for (const model::ContentPiece& piece : change.content->pieces) {
-      if (!piece.extent) continue;
-      const FrameRef& ref = piece.extent->frame;
-      auto it = carried.find(ref.pack);
-      if (it == carried.end()) continue;
-      const RecordPack& pack = *it->second;
-      if (ref.offset < pack.first || uint64_t{ref.offset} + ref.length > pack.first + pack.length)
-        return fail(Code::kCorrupt, "it refers to bytes that it does not carry");
-      BytesView sealed = object.subspan(opened.carried_at + pack.at + (ref.offset - pack.first), ref.length);
-      if (blake2b(sealed) != ref.hash) return fail(Code::kCorrupt, "it carries bytes that do not verify");
-      TRYV(visit(ref, sealed));
-    }
-  }
-  return {};
+  return model::visit_extents(opened.record.changes, [&](const model::Extent& extent) -> Result<void> {
+    const FrameRef& ref = extent.frame;
+    auto it = carried.find(ref.pack);
+    if (it == carried.end()) return {};
+    const RecordPack& pack = *it->second;
+    if (ref.offset < pack.first || uint64_t{ref.offset} + ref.length > pack.first + pack.length)
+      return fail(Code::kCorrupt, "it refers to bytes that it does not carry");
+    BytesView sealed = object.subspan(opened.carried_at + pack.at + (ref.offset - pack.first), ref.length);
+    if (blake2b(sealed) != ref.hash) return fail(Code::kCorrupt, "it carries bytes that do not verify");
+    return visit(ref, sealed);
+  });
 }
 
 Result<void> keep_carried(const OpenedRecord& opened, BytesView object, PackStore& packs) {

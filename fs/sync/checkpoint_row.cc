@@ -7,6 +7,7 @@ constexpr uint8_t kRowVersion = 1;
 }
 
 RowKey checkpoint_row_key() { return {"Sc", 2}; }
+RowKey checkpoint_wanted_key() { return {"Sn", 2}; }
 
 Bytes encode_checkpoint_row(const ObjectId& root, BytesView object) {
   Bytes out;

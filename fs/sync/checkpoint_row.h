@@ -16,6 +16,9 @@ struct KnownCheckpoint {
 };
 
 RowKey checkpoint_row_key();
+// Row "Sn", empty: this device is to write one that shares nothing with those before, as soon as it can: the newest in the store is
+// damaged.
+RowKey checkpoint_wanted_key();
 Bytes encode_checkpoint_row(const ObjectId& root, BytesView object);
 // kTooNew, and whatever open_checkpoint says.
 Result<KnownCheckpoint> decode_checkpoint_row(BytesView row, const VolumeId& volume, const KeysOfEpoch& keys,

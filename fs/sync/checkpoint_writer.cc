@@ -24,7 +24,7 @@ CheckpointWriter::CheckpointWriter(SyncContext& context, const News& news, Colle
 CheckpointWriter::~CheckpointWriter() { stop(); }
 
 void CheckpointWriter::start() {
-  if (c_.options.checkpoint_from == 0) return;
+  if (auto wanted = c_.replica.get_row(checkpoint_wanted_key()); wanted && *wanted) write_anew();
   thread_ = start_thread("coffer-checkpt", [this](std::stop_token stop) { run(std::move(stop)); });
 }
 
@@ -35,11 +35,17 @@ void CheckpointWriter::stop() {
   thread_.join();
 }
 
+void CheckpointWriter::write_anew() {
+  anew_ = true;
+  hurry_ = true;
+  rounds_.wake();
+}
+
 void CheckpointWriter::run(std::stop_token stop) {
   Nanos next = c_.clock.monotonic() + c_.options.checkpoint_look;
   while (!stop.stop_requested()) {
     rounds_.wait_for_work(next - c_.clock.monotonic());
-    if (c_.clock.monotonic() < next) continue;
+    if (!hurry_.exchange(false) && c_.clock.monotonic() < next) continue;
     auto wait = step(stop);
     if (wait) {
       backoff_.reset();
@@ -47,14 +53,15 @@ void CheckpointWriter::run(std::stop_token stop) {
       // Nothing depends on it, and requests that fail are told by the store's watch.
       log_line(LogLevel::kInfo, "no checkpoint could be written: " + wait.error().what());
     }
-    if (wait && known_ && c_.own.newest()) collector_.run_if_due(stop);
+    if (wait && known_ && c_.own.newest() && c_.options.checkpoint_from > 0) collector_.run_if_due(stop);
     next = c_.clock.monotonic() + (wait ? *wait : backoff_.next());
   }
 }
 
 Result<Nanos> CheckpointWriter::step(const std::stop_token& stop) {
   const Nanos later = c_.options.checkpoint_look, soon = later / 10;
-  if (!c_.own.newest() || c_.revoked) return later;  // who only reads does not write
+  const bool anew = anew_;
+  if ((!c_.own.newest() && !anew) || c_.revoked) return later;  // who only reads does not write
   if (!row_read_) {
     TRY(auto row, c_.replica.get_row(checkpoint_row_key()));
     row_read_ = true;
@@ -64,12 +71,17 @@ Result<Nanos> CheckpointWriter::step(const std::stop_token& stop) {
                      : Result<KnownCheckpoint>(fail(Code::kNotFound, "no checkpoint is known"));
     if (known) known_ = std::move(*known);
   }
-  if (!due()) return later;
+  if (!due() && !anew) return later;
   TRY(std::optional<Moment> moment, take_moment());
   if (!moment) return soon;
   TRY(std::vector<CheckpointName> hints, look_for_newer(stop));
-  if (!due()) return later;
-  TRYV(write(std::move(*moment), hints, stop));
+  if (!due() && !anew) return later;
+  TRYV(write(std::move(*moment), hints, anew, stop));
+  if (anew) {
+    RowPut done{checkpoint_wanted_key(), std::nullopt};
+    TRYV(c_.replica.put_rows(std::span(&done, 1), false));
+    anew_ = false;
+  }
   return later;
 }
 
@@ -160,9 +172,11 @@ Result<void> CheckpointWriter::keep_what_is_there(const std::stop_token& stop) {
   return {};
 }
 
-Result<void> CheckpointWriter::write(Moment moment, const std::vector<CheckpointName>& hints,
+Result<void> CheckpointWriter::write(Moment moment, const std::vector<CheckpointName>& hints, bool anew,
                                      const std::stop_token& stop) {
-  if (known_)
+  if (anew)
+    in_store_.clear();
+  else if (known_)
     for (const SegmentInfo& s : known_->checkpoint.segments) in_store_.emplace(s.plain, s);
   TRYV(keep_what_is_there(stop));
   Checkpoint out;
@@ -207,10 +221,10 @@ Result<void> CheckpointWriter::write(Moment moment, const std::vector<Checkpoint
   TRYV(c_.store.put(pack_key(name.root), root, stop));
   TRYV(failpoint("sync.checkpoint_put"));
   TRYV(c_.store.put(name.hint(), {}, stop));
-  // The one before stays to be found, should this one be damaged.
-  std::optional<ObjectId> former = known_ ? std::optional(known_->root) : std::nullopt;
+  // The one before stays to be found, should this one be damaged; unless it is to go, since it is under older keys.
+  std::optional<ObjectId> former = known_ && !anew ? std::optional(known_->root) : std::nullopt;
   for (const CheckpointName& old : hints)
-    if (old.stamp < name.stamp && old.root != former) (void)c_.store.remove(old.hint(), stop);
+    if ((old.stamp < name.stamp || anew) && old.root != former) (void)c_.store.remove(old.hint(), stop);
   in_store_.clear();
   if (known_) TRYV(collector_.supersede(known_->root, known_->checkpoint, out));
   TRYV(know({name.root, std::move(out)}, root));

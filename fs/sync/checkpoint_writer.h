@@ -4,8 +4,11 @@
 // a moment when nothing is pending here, every record with changes is below the stable line, and all of this device's
 // records are in the store. Whether another device has written one meanwhile is looked up first; if two do it at once, there
 // are two. When it does not come to its end, what is in the store already serves the next attempt.
+//
+// When everything is sealed anew (rewriter.h), one is written at the next such moment, whatever it saves others.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,6 +36,10 @@ class CheckpointWriter {
   void start();
   void stop();
 
+  // Asks for one that shares no segment with those before, and takes their place, so that all of it is under the newest epoch.
+  void write_anew();
+  bool written_anew() const { return !anew_; }
+
  private:
   struct Moment {
     std::unique_ptr<StateSnapshot> state;
@@ -48,7 +55,7 @@ class CheckpointWriter {
   Result<std::optional<Moment>> take_moment();
   Result<std::vector<CheckpointName>> look_for_newer(const std::stop_token& stop);
   Result<void> keep_what_is_there(const std::stop_token& stop);
-  Result<void> write(Moment moment, const std::vector<CheckpointName>& hints, const std::stop_token& stop);
+  Result<void> write(Moment moment, const std::vector<CheckpointName>& hints, bool anew, const std::stop_token& stop);
   Result<void> add(SegmentContent content, std::vector<SegmentInfo>& list, const std::stop_token& stop);
   Result<void> know(KnownCheckpoint known, BytesView object);
 
@@ -56,6 +63,7 @@ class CheckpointWriter {
   const News& news_;
   Collector& collector_;
   Rounds rounds_;  // only woken
+  std::atomic<bool> anew_{false}, hurry_{false};
   bool row_read_ = false;
   std::optional<KnownCheckpoint> known_;
   uint64_t record_bytes_ = 0;             // c_.record_bytes when it was made

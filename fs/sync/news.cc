@@ -215,6 +215,7 @@ void News::expect_parts(std::span<const OrderedRecord> records) {
   for (const OrderedRecord& record : records) {
     for (const model::InodeChange& c : record.changes.inodes) expect(model::inode_key(c.ino).bytes);
     for (const model::EntryChange& e : record.changes.entries) expect(model::entry_prefix(e.dir));
+    for (const model::Move& m : record.changes.moves) expect(model::inode_key(m.ino).bytes);
   }
 }
 

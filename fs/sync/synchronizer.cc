@@ -12,6 +12,7 @@
 #include "fs/sync/news.h"
 #include "fs/sync/part_loader.h"
 #include "fs/sync/publisher.h"
+#include "fs/sync/rewriter.h"
 
 namespace coffer {
 
@@ -39,7 +40,7 @@ FetchPool::Backend fetch_backend(Replica& replica, AbsentPacks& absent) {
 
 struct Synchronizer::Impl {
   Impl(Replica& replica, ObjectStore& store, const DeviceIdentity& identity, const VolumeSecrets& secrets,
-       SyncOptions options)
+       SyncOptions options, std::function<Result<void>(const std::stop_token&)> sync)
       : context(replica, store, identity, secrets, options),
         parts(context),
         news(context, parts),
@@ -47,7 +48,8 @@ struct Synchronizer::Impl {
         collector(context, news),
         checkpoints(context, news, collector),
         absent(context),
-        fetches(context.store, fetch_backend(replica, absent), fetch_options(options)) {
+        fetches(context.store, fetch_backend(replica, absent), fetch_options(options)),
+        rewriter(context, parts, fetches, checkpoints, std::move(sync)) {
     parts.on_failure([this] { news.rounds().request(); });
     bell->rings = this;
     context.wake_publisher = [this] { publisher.rounds().wake(); };
@@ -70,13 +72,15 @@ struct Synchronizer::Impl {
   CheckpointWriter checkpoints;
   AbsentPacks absent;
   FetchPool fetches;
+  Rewriter rewriter;
   std::stop_source stopping;
   bool started = false, stopped = false;
 };
 
 Synchronizer::Synchronizer(Replica& replica, ObjectStore& store, const DeviceIdentity& identity,
                            const VolumeSecrets& secrets, SyncOptions options)
-    : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options)) {
+    : impl_(std::make_unique<Impl>(replica, store, identity, secrets, options,
+                                   [this](const std::stop_token& stop) { return sync(stop, {}); })) {
   replica.on_pending([bell = impl_->bell] {
     MutexLock lock(bell->mutex);
     if (!bell->rings) return;
@@ -100,12 +104,14 @@ Result<void> Synchronizer::start() {
   TRYV(s.context.kept.load());
   TRYV(s.publisher.load());
   s.collector.load();
+  TRYV(s.rewriter.load());
   s.started = true;
   TRYV(s.parts.begin());
   s.fetches.start();
   s.news.start();
   s.publisher.start();
   s.checkpoints.start();
+  s.rewriter.start();
   return {};
 }
 
@@ -192,9 +198,27 @@ Result<Collection> Synchronizer::collect(const CollectOptions& options, std::sto
   }
 }
 
+Result<void> Synchronizer::rewrite(Epoch epoch, std::stop_token stop,
+                                   const std::function<void(const SyncProgress&)>& progress) {
+  Impl& s = *impl_;
+  if (!s.started || s.stopped) return fail(Code::kCancelled, "coffer is stopping");
+  TRYV(s.rewriter.want(epoch));
+  Rounds never;
+  for (;;) {
+    const auto now = s.rewriter.state();
+    if (!now) return fail(Code::kInternal, "nothing is sealed anew");
+    if (progress && now->counted)
+      progress({now->done_bytes, now->done_bytes + now->left_bytes, 0, s.context.store.upload_rate()});
+    if (now->phase == Rewriting::Phase::kDone) return {};
+    if (stop.stop_requested() || s.stopping.stop_requested()) return fail(Code::kCancelled, "interrupted");
+    never.wait_for_work(kProgressEvery);
+  }
+}
+
 void Synchronizer::stop(bool close_log) {
   Impl& s = *impl_;
   if (s.stopped || !s.started) return;
+  s.rewriter.stop();
   s.stopped = true;
   s.stopping.request_stop();
   s.fetches.stop();
@@ -258,6 +282,7 @@ SyncStatus Synchronizer::status() const {
   out.last_collection = s.collector.last();
   out.parts = s.context.replica.parts().count();
   out.parts_missing = s.context.replica.parts().missing();
+  out.rewriting = s.rewriter.state();
 
   DeviceStatus self;
   self.name = s.context.identity.name;

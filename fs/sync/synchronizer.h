@@ -14,6 +14,7 @@
 #include "fs/replica/fetcher.h"
 #include "fs/replica/replica.h"
 #include "fs/sync/collection.h"
+#include "fs/sync/rewriting.h"
 #include "fs/sync/volume.h"
 #include "remote/object_store.h"
 
@@ -95,6 +96,7 @@ struct SyncStatus {
   uint64_t conflicts = 0;  // conflict copies made here since start
   std::optional<Collection> last_collection;
   uint64_t parts = 0, parts_missing = 0;  // of the state, while it is being loaded
+  std::optional<Rewriting> rewriting;     // of old data under new keys, if it was asked for
 };
 
 struct SyncProgress {
@@ -128,6 +130,10 @@ class Synchronizer : public Fetcher {
   // kBusy: others have not acknowledged what was changed, or one is under way; kCancelled: at `stop`, or stop().
   Result<Collection> collect(const CollectOptions& options, std::stop_token stop,
                              const std::function<void(const SyncProgress&)>& progress);
+  // Seals all data that is under older epochs than this one, or than the newest, anew (rewriter.h), and follows that to its
+  // end. kCancelled: at `stop`, or stop(); it goes on all the same, also in the next run, and this may be called again.
+  // `progress` gets sums of sealed bytes.
+  Result<void> rewrite(Epoch epoch, std::stop_token stop, const std::function<void(const SyncProgress&)>& progress);
   // Ends the threads; reads that wait get kCancelled. `close_log`: when everything is published and this run wrote
   // records, one more ends its log, so that nobody waits for it (clean unmount); at most ten seconds. Idempotent.
   void stop(bool close_log);

@@ -483,6 +483,31 @@ TEST_F(CheckTest, RepairKeepsACheckpointWhenTheLogsAreNotWhole) {
   EXPECT_TRUE(memory_->snapshot() == before);
 }
 
+// Nothing in the store adds up to the state any more; who has it writes it there.
+TEST_F(CheckTest, RepairHasThisDeviceWriteACheckpoint) {
+  SyncOptions options = quick_options();
+  options.checkpoint_look = milliseconds(20);
+  options.silent_after = Nanos(0);  // the others are not waited for
+  auto c = device("c", options);
+  c->must_sync();
+  const auto tree = c->tree();
+  const CheckpointName damaged = checkpoints().front();
+  flip(segment());
+  flip(record("a", 1));
+  CheckOutcome outcome = check();
+  EXPECT_GE(outcome.faults(), 2u);
+  ASSERT_OK(repair_store(*memory_, secrets_, {}, &c->replica(), outcome, {}));
+  c->restart();
+  wait_until([&] { return !checkpoints().empty() && checkpoints().front().root != damaged.root; });
+  c->stop();
+  outcome = check();
+  EXPECT_EQ(outcome.checkpoints, 1u);
+  Device fresh(volume_, memory_, "fresh");
+  fresh.start();
+  fresh.must_sync();
+  EXPECT_EQ(fresh.tree(), tree);
+}
+
 class RebuildTest : public CheckTest {
  protected:
   // What comes back, by path.

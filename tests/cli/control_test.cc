@@ -25,12 +25,14 @@ TEST(ControlProtocol, RequestsComeBack) {
        {Request{Request::Op::kStatus}, Request{Request::Op::kSync}, Request{Request::Op::kUnmount, true, false},
         Request{Request::Op::kUnmount, false, true}, Request{Request::Op::kHurry},
         Request{Request::Op::kCollect, false, false, {std::chrono::hours(7), true, true}},
-        Request{Request::Op::kLetIn, false, false, {}, "ABCDE-FGHIJ"}}) {
+        Request{Request::Op::kLetIn, false, false, {}, "ABCDE-FGHIJ"},
+        Request{Request::Op::kRewrite, false, false, {}, "", 0xfedcba98}}) {
     auto back = decode_request(encode(r));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->op, r.op);
     EXPECT_EQ(back->now, r.now);
     EXPECT_EQ(back->lazy, r.lazy);
+    EXPECT_EQ(back->epoch, r.epoch);
     EXPECT_EQ(back->collect.grace, r.collect.grace);
     EXPECT_EQ(back->collect.list_objects, r.collect.list_objects);
     EXPECT_EQ(back->collect.dry_run, r.collect.dry_run);
@@ -91,6 +93,10 @@ class FakeActions : public ControlActions {
     return wait(stop, "collect");
   }
   Outcome<json> let_in(const std::string& code) override { return json{{"device", code}}; }
+  Outcome<json> rewrite(Epoch epoch, std::stop_token stop, const Report&) override {
+    if (epoch != 0) return json{{"epoch", epoch}};
+    return wait(stop, "rewrite");
+  }
   Outcome<json> unmount(const Request& how, std::stop_token stop, std::stop_token hurry, const Report&) override {
     if (how.now) return json{{"left_bytes", 7}};
     std::stop_callback wake(hurry, [this] { end("hurried"); });

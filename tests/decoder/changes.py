@@ -44,16 +44,32 @@ def checked_name(name: bytes) -> bytes:
     return name
 
 
+@dataclass
+class Move:
+    """A frame that was sealed anew: where a range of the file shows it, that shows the frame of `to` then."""
+
+    inode: int
+    pack: bytes
+    at: int
+    to: Piece
+
+
 class ChangesReader(Reader):
-    def changes(self) -> tuple[list[InodeChange], list[EntryChange]]:
-        self.version(self.u8(), 1, "changes")
+    def changes(self) -> tuple[list[InodeChange], list[EntryChange], list[Move]]:
+        layout = self.u8()
+        if layout not in (1, 2):
+            self.version(layout, 2, "changes")
         self.last_inode = 0
         self.packs = [self.raw(16) for _ in range(self.varint())]
         inodes = [self.inode_change() for _ in range(self.varint())]
         self.directory = 0
         entries = [self.entry_change() for _ in range(self.varint())]
+        moves: list[Move] = []
+        if layout == 2:
+            for _ in range(self.varint()):
+                moves.append(self.move(moves[-1] if moves else None))
         self.end()
-        return inodes, entries
+        return inodes, entries, moves
 
     def inode(self) -> int:
         self.last_inode = (self.last_inode + self.svarint()) % (1 << 64)
@@ -121,6 +137,31 @@ class ChangesReader(Reader):
                 raise Fault("a piece that is longer than its frame")
             content.pieces.append(Piece(start, length, frame, skip))
         return content
+
+    def pack(self) -> bytes:
+        number = self.varint()
+        if number >= len(self.packs):
+            raise Fault("a pack that is not in the list")
+        return self.packs[number]
+
+    def move(self, last: Move | None) -> Move:
+        flags = self.u8()
+        if flags & ~2 and not last:
+            raise Fault("a move that goes on from none")
+        inode = last.inode if flags & 1 else self.inode()
+        start = (last.to.end if flags & 1 else 0) + self.varint()
+        length = self.varint()
+        skip, plain_length = (0, length) if flags & 2 else (self.varint(), self.varint())
+        if skip + length > plain_length:
+            raise Fault("a piece that is longer than its frame")
+        pack = last.pack if flags & 4 else self.pack()
+        at = self.varint()
+        if flags & 8:
+            to_pack, to_at = last.to.frame.pack, last.to.frame.at + last.to.frame.sealed_length
+        else:
+            to_pack, to_at = self.pack(), self.varint()
+        frame = Frame(to_pack, to_at, self.varint(), self.raw(32), plain_length)
+        return Move(inode, pack, at, Piece(start, length, frame, skip))
 
     def entry_change(self) -> EntryChange:
         flags = self.u8()

@@ -62,6 +62,8 @@ def main() -> None:
     secret.add_argument("--passphrase-file", metavar="F")
     secret.add_argument("--recovery-key-file", metavar="F")
     parser.add_argument("--no-checkpoint", action="store_true", help="replay all records, also those that a checkpoint includes")
+    parser.add_argument("--newest-key", action="store_true", help="without the keys of earlier epochs: what is under them is not "
+                                                                  "needed after coffer key rotate --rewrite")
     parser.add_argument("store", help="a directory with all objects of the volume, by their keys")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="everything in the volume, one line each")
@@ -73,6 +75,8 @@ def main() -> None:
 
     store = Store(args.store)
     keys = open_volume(store, *read_secret(args))
+    if args.newest_key:
+        keys.epochs = dict([max(keys.epochs.items())])
     packs = Packs(store, keys)
     volume = Volume()
     revoked = read_revocations(store, keys)

@@ -5,8 +5,9 @@ import copy
 import struct
 from dataclasses import dataclass, replace, field
 from datetime import datetime, timezone
+from itertools import groupby
 
-from changes import CHANGED, DIRECTORY, FILE, MADE, REMOVED, Content, EntryChange, InodeChange
+from changes import CHANGED, DIRECTORY, FILE, MADE, REMOVED, Content, EntryChange, InodeChange, Move
 from contents import Piece, joined, with_pieces
 from records import Record
 from sealing import blake2b
@@ -113,8 +114,11 @@ class Fold:
             for name, child in inode.entries.items():
                 self.places.setdefault(child, set()).add((number, name))
 
-    def apply(self, record: Record, inodes: list[InodeChange], entries: list[EntryChange]) -> None:
+    def apply(
+        self, record: Record, inodes: list[InodeChange], entries: list[EntryChange], moves: list[Move]
+    ) -> None:
         self.record = record
+        self.move(moves)
         self.loose: dict[int, tuple[int, Place]] = {}  # not in the tree yet, or not any more
         self.loose_order: list[int] = []
         self.set_aside: set[int] = set()  # revived, and not for its old name
@@ -126,6 +130,21 @@ class Fold:
         for change in inodes:
             if change.kind != REMOVED and change.inode not in made and not self.only_seen(change):
                 self.change_attributes(change, targets.get(change.inode, 0))
+
+    def move(self, moves: list[Move]) -> None:
+        """In all versions of a file that is there."""
+        versions: dict[int, list[Version]] = {}
+        for (number, _), version in self.remains.versions.items() if moves else ():
+            if isinstance(version, Version):
+                versions.setdefault(number, []).append(version)
+        for number, of_file in groupby(moves, lambda m: m.inode):
+            number, of_file = self.remains.alias(number), list(of_file)
+            inode = self.inodes.get(number)
+            if inode is None or inode.type != FILE:
+                continue
+            inode.pieces = moved(inode.pieces, of_file)
+            for version in versions.get(number, []):
+                version.pieces = moved(version.pieces, of_file)
 
     # --- Families: a database and what lies beside it
 
@@ -612,6 +631,18 @@ class Fold:
 
     def note(self, what: str) -> None:
         self.conflicts.append(f"{self.record.where()}: {what}")
+
+
+def moved(pieces: list[Piece], moves: list[Move]) -> list[Piece]:
+    parts = []
+    for move in moves:
+        for piece in pieces:
+            there = piece.cut(move.to.start, move.to.end)
+            old, new = piece.frame, move.to.frame
+            if there.length > 0 and (old.pack, old.at, old.plain_length) == (move.pack, move.at, new.plain_length):
+                parts.append(replace(there, frame=new))
+    parts.sort(key=lambda piece: piece.start)
+    return joined(with_pieces(pieces, parts, max((p.end for p in pieces), default=0)))
 
 
 def is_equal(a: Version, b: Version) -> bool:

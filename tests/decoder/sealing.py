@@ -43,6 +43,10 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes, what: 
 CERTIFICATE = 116  # bytes
 
 
+class NoKey(Fault):
+    """Sealed under an epoch whose key is not here."""
+
+
 @dataclass
 class Keys:
     volume: bytes
@@ -51,7 +55,7 @@ class Keys:
 
     def key(self, epoch: int, purpose: int) -> bytes:
         if epoch not in self.epochs:
-            raise Fault(f"sealed under epoch {epoch}, whose key is in no slot that opens")
+            raise NoKey(f"sealed under epoch {epoch}, whose key is in no slot that opens")
         return subkey(self.epochs[epoch], purpose)
 
     def unseal(self, kind: int, epoch: int, object_id: bytes, place: int, sealed: bytes, extra: bytes = b"") -> bytes:

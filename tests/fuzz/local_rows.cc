@@ -7,6 +7,7 @@
 #include "fs/sync/collection.h"
 #include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
+#include "fs/sync/rewriting.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -74,6 +75,8 @@ void run(BytesView input) {
       return;
     case 10:
       return is_stable(decode_kept_record(bytes), decode_kept_record);
+    case 11:
+      return is_stable(decode_rewriting(bytes), decode_rewriting);
     default:
       (void)parse_orphan_key(as_string(bytes));
   }

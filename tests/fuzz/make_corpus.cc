@@ -18,6 +18,7 @@
 #include "fs/sync/object_keys.h"
 #include "fs/sync/pairing.h"
 #include "fs/sync/revocation.h"
+#include "fs/sync/rewriting.h"
 #include "fs/sync/volume.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/model/samples.h"
@@ -260,6 +261,7 @@ void rows() {
   local(6, "identity_let_in", identity);
   local(7, "dead", encode(DeadObject{DeadObject::Kind::kSegment, 1000, WallTime{5}}));
   local(8, "collection", encode(Collection{WallTime{5}, {1, 2}, {3, 4}, {5, 6}, {7, 8}}));
+  local(11, "rewriting", encode(Rewriting{Rewriting::Phase::kDone, 7, WallTime{5}, WallTime{6}, true, 0, 0, 0}));
   local(9, "dead_key", to_bytes(dead_object_key(ObjectId{}).bytes));
   local(10, "kept_record", encode(KeptRecord{{LogId{}, 5, 7}, 4096, WallTime{5}}));
 }
@@ -366,9 +368,39 @@ class RandomChanges {
   std::mt19937_64 random_;
 };
 
+// What apply_changes.cc has, sealed anew: all of it, then parts of that again beside changes of the same files.
+Bytes moves_of_small_state() {
+  auto frame = [](uint8_t pack, uint32_t offset, uint32_t length) {
+    FrameRef f{{}, offset, length + 41, {}};
+    f.pack.bytes.fill(pack);
+    f.hash.bytes.fill(pack);
+    return f;
+  };
+  auto move = [&](Ino ino, uint64_t offset, uint32_t length, uint8_t n, uint8_t from, uint8_t to) {
+    Move m{ino, {}, n * 1000u, {offset, length, 0, length, frame(to, n * 100u, length)}};
+    m.pack.bytes.fill(from);
+    if (to != 0xb0) m.offset = n * 100u;
+    return m;
+  };
+  ChangeSet all, again;
+  all.moves = {move(4, 0, 500, 1, 0xa0, 0xb0), move(5, 0, 4096, 2, 0xa0, 0xb0), move(5, kChunk - 10, 20, 3, 0xa0, 0xb0),
+               move(5, 5 * kChunk, 100, 4, 0xa0, 0xb0)};
+  again = RandomChanges(3).make();
+  again.moves = {move(4, 0, 500, 1, 0xb0, 0xc0), move(5, 5 * kChunk, 100, 4, 0xb0, 0xc0)};
+  Bytes out;
+  put_piece(out, encoded(all));
+  put_piece(out, encoded(RandomChanges(2).make()));
+  put_piece(out, encoded(again));
+  return out;
+}
+
 void changes() {
   write("change_set", "sample", encoded(sample_changes()));
   write("change_set", "empty", encoded({}));
+  ChangeSet moves;
+  moves.moves = sample_moves();
+  write("change_set", "moves", encoded(moves));
+  write("apply_changes", "moves", moves_of_small_state());
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     RandomChanges random(seed);
     Bytes out;

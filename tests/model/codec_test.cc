@@ -62,10 +62,14 @@ void for_each_codec(
     TRY(uint64_t n, decode_number(b));
     return encode_number(n);
   });
-  f("changes", encode_changes(sample_changes()), [](BytesView b) -> Result<Bytes> {
+  auto changes = [](BytesView b) -> Result<Bytes> {
     TRY(ChangeSet set, decode_changes(b));
     return encode_changes(set);
-  });
+  };
+  f("changes", encode_changes(sample_changes()), changes);
+  ChangeSet moves;
+  moves.moves = sample_moves();
+  f("moves", encode_changes(moves), changes);
 }
 
 TEST(Codec, ValuesComeBack) {
@@ -85,6 +89,11 @@ TEST(Codec, ValuesComeBack) {
   EXPECT_EQ(decode_history(encode(none))->key.clear, 1u);
   EXPECT_EQ(*decode_changes(encode_changes(sample_changes())), sample_changes());
   EXPECT_EQ(*decode_changes(encode_changes({})), ChangeSet{});
+  EXPECT_EQ(encode_changes(sample_changes())[0], 1);  // whoever does not know moves can read it
+  ChangeSet moves = sample_changes();
+  moves.moves = sample_moves();
+  EXPECT_EQ(*decode_changes(encode_changes(moves)), moves);
+  EXPECT_EQ(encode_changes(moves)[0], 2);
 }
 
 TEST(Codec, TimesAtTheirLimits) {
@@ -141,7 +150,7 @@ TEST(Codec, EveryTruncationAndEveryTrailingByteIsRefused) {
 TEST(Codec, LaterLayoutsAreTooNew) {
   for_each_codec([](const std::string& name, const Bytes& bytes, const auto& again) {
     Bytes newer = bytes;
-    newer[0] = 2;
+    newer[0] = name == "changes" || name == "moves" ? 3 : 2;
     Result<Bytes> r = again(newer);
     ASSERT_FALSE(r) << name;
     EXPECT_EQ(r.error().code(), Code::kTooNew) << name;
@@ -234,6 +243,7 @@ TEST(Codec, ExtentsOfTwoChunksOrOutOfOrderAreRefused) {
 template <typename F>
 void expect_refused_changes(F change) {
   ChangeSet set = sample_changes();
+  set.moves = sample_moves();
   change(set);
   EXPECT_FALSE(is_well_formed(set));
   EXPECT_FALSE(decode_changes(encode_changes(set)));
@@ -241,6 +251,14 @@ void expect_refused_changes(F change) {
 
 TEST(Codec, ChangesOutOfFormAreRefused) {
   EXPECT_TRUE(is_well_formed(sample_changes()));
+  expect_refused_changes([](ChangeSet& s) { s.moves[0].ino = 0; });
+  expect_refused_changes([](ChangeSet& s) { std::swap(s.moves[0], s.moves[1]); });
+  expect_refused_changes([](ChangeSet& s) { s.moves[1].to.offset -= 1; });  // two for one range
+  expect_refused_changes([](ChangeSet& s) { s.moves[2].to.skip = 1; });
+  expect_refused_changes([](ChangeSet& s) {
+    s.moves[0].pack = s.moves[0].to.frame.pack;
+    s.moves[0].offset = s.moves[0].to.frame.offset;  // to where it is
+  });
   expect_refused_changes([](ChangeSet& s) { std::swap(s.inodes[0], s.inodes[1]); });
   expect_refused_changes([](ChangeSet& s) { s.inodes[1].ino = s.inodes[0].ino; });
   expect_refused_changes([](ChangeSet& s) { s.inodes[0].ino = 0; });

@@ -104,6 +104,19 @@ Extent Machine::extent(const std::string& text, uint64_t offset) {
   return e;
 }
 
+void Machine::seal_anew(Ino ino) {
+  const Inode inode = must(get_inode(rows_, ino));
+  Extents all = must(extents(rows_, ino, 0, kSizeMax));
+  if (all.empty() || inode.nlink == 0) return;
+  std::map<FrameRef, FrameRef> fresh;
+  for (Extent& e : all) {
+    auto [it, first] = fresh.try_emplace(e.frame);
+    if (first) it->second = extent(texts()[e.frame.hash], 0).frame;
+    e.frame = it->second;
+  }
+  must(run([&](Rows& rows) { return put_extents(rows, ino, all, 0, inode.version, now(), true); }));
+}
+
 void Machine::write(const std::string& path, const std::string& text, uint64_t offset) {
   write(at(path), text, offset);
 }
@@ -228,7 +241,7 @@ std::optional<Record> Machine::publish(const std::function<void()>& meanwhile) {
   r.author.record = blake2b(seed);
   r.author.device = "host" + std::to_string(id_);
   r.author.when = now();
-  must(settle(rows_, first, last, touched_.get()));
+  must(settle(rows_, first, last, touched_.get(), r.changes));
   check_published(r, first, last);
   applied_.push_back({r, first, last});
   return r;

@@ -68,6 +68,9 @@ class Machine {
   void write(const std::string& path, const std::string& text, uint64_t offset = 0);
   void write(Ino ino, const std::string& text, uint64_t offset = 0);
   void truncate(const std::string& path, uint64_t size);
+  // The same bytes in other frames, as when old data is brought under new keys.
+  void seal_anew(const std::string& path) { seal_anew(at(path)); }
+  void seal_anew(Ino ino);
   void remove(const std::string& path);  // file or directory
   Ino remove_open(const std::string& path);
   void close(Ino ino);

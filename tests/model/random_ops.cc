@@ -42,6 +42,7 @@ void RandomOps::step(Machine& m) {
     if (chance(70)) m.close(u.ino);
   };
 
+  if (!files.empty() && chance(4)) m.seal_anew(any_file());
   switch (below(full ? 14 : 18)) {
     case 0:
     case 1: {  // remove

@@ -13,6 +13,157 @@ using Names = std::vector<std::string>;
 
 using Rules = ThreeMachines;
 
+// --- what is sealed anew
+
+// The frames that a file consists of.
+std::vector<Hash> frames_of(const Machine& m, const std::string& path) {
+  std::vector<Hash> out;
+  for (const Extent& e : must(extents(m.rows(), m.at(path), 0, kSizeMax))) out.push_back(e.frame.hash);
+  return out;
+}
+
+class SealedAnew : public Rules {
+ protected:
+  void SetUp() override {
+    given([](Machine& m) {
+      m.make("f");
+      m.write("f", "hello");
+      m.write("f", "world", 5);
+      m.write("f", "far", 3 * kChunk + 10);
+    });
+    before_ = frames_of(a, "f");
+  }
+  static void expect_none_of(const std::vector<Hash>& old, const std::vector<Hash>& now) {
+    for (const Hash& h : now) EXPECT_EQ(std::find(old.begin(), old.end(), h), old.end());
+  }
+  std::vector<Hash> before_;
+};
+
+TEST_F(SealedAnew, NothingButThePlaceChanges) {
+  const Inode was = b.inode("f");
+  a.seal_anew("f");
+  auto record = a.publish();
+  ASSERT_TRUE(record);
+  EXPECT_TRUE(record->changes.inodes.empty());
+  EXPECT_EQ(record->changes.moves.size(), 3u);
+  records_.push_back(*record);
+  sync();
+  Inode is = b.inode("f");
+  EXPECT_EQ(frames_of(a, "f"), frames_of(b, "f"));
+  expect_none_of(before_, frames_of(b, "f"));
+  is.only = was.only;
+  EXPECT_EQ(is, was);
+  EXPECT_EQ(b.read("f"), "hello|world|-|far");
+  EXPECT_TRUE(b.conflicts().empty());
+}
+
+TEST_F(SealedAnew, ByTwoAtOnce) {
+  a.seal_anew("f");
+  b.seal_anew("f");
+  const auto first = frames_of(a, "f");
+  sync();
+  EXPECT_EQ(a.names(), Names{"f"});
+  EXPECT_EQ(frames_of(b, "f"), first);
+}
+
+TEST_F(SealedAnew, WhileItIsChangedElsewhere) {
+  a.write("f", "HELLO");
+  b.seal_anew("f");
+  sync();
+  EXPECT_EQ(a.names(), Names{"f"});
+  EXPECT_EQ(a.read("f"), "HELLO|world|-|far");
+  expect_none_of(before_, frames_of(a, "f"));
+}
+
+TEST_F(SealedAnew, BeforeItIsChangedElsewhere) {
+  a.seal_anew("f");
+  b.write("f", "WORLD", 5);
+  sync();
+  EXPECT_EQ(a.names(), Names{"f"});
+  EXPECT_EQ(a.read("f"), "hello|WORLD|-|far");
+  expect_none_of(before_, frames_of(a, "f"));
+}
+
+// What others changed without having seen it is a change of the same version, and what it is compared with is, too.
+TEST_F(SealedAnew, BetweenTwoThatAreInConflict) {
+  a.seal_anew("f");
+  b.write("f", "bbbbb");
+  c.write("f", "ccccc");
+  sync();
+  ASSERT_EQ(a.names().size(), 2u);
+  EXPECT_EQ(a.read("f"), "bbbbb|world|-|far");
+  EXPECT_EQ(a.read(copy_in()), "ccccc|world|-|far");
+  expect_none_of(before_, frames_of(a, "f"));
+  expect_none_of(before_, frames_of(a, copy_in()));
+}
+
+// The version that was replaced is kept in part, for those who have not seen its end.
+TEST_F(SealedAnew, AFormerVersionIsLedThereAsWell) {
+  a.write("f", "aaaaa");
+  publish(a);
+  b.seal_anew("f");
+  publish(b);
+  c.write("f", "ccccc", 5);
+  sync();
+  EXPECT_EQ(a.read(copy_in()), "hello|ccccc|-|far");
+  expect_none_of(before_, frames_of(a, copy_in()));
+}
+
+TEST_F(SealedAnew, OfWhatWasRemovedElsewhere) {
+  a.remove("f");
+  b.seal_anew("f");
+  sync();
+  EXPECT_EQ(a.names(), Names{});
+}
+
+// The author keeps for late changes what others keep: publish() compares.
+TEST_F(SealedAnew, AFormerVersionOfItsAuthor) {
+  a.write("f", "aaaaa");
+  publish(a);
+  a.seal_anew("f");
+  publish(a);
+  c.write("f", "ccccc", 5);
+  sync();
+  EXPECT_EQ(a.read(copy_in()), "hello|ccccc|-|far");
+}
+
+// What is open here and removed is led to where others see its last version.
+TEST_F(SealedAnew, ByTwoAtOnceAndRemovedWhileOpen) {
+  a.seal_anew("f");
+  publish(a);
+  b.seal_anew("f");
+  const Ino ino = b.remove_open("f");
+  publish(b);
+  b.receive(records_);  // the one of a comes first
+  EXPECT_EQ(b.names(), Names{});
+  b.close(ino);
+  b.make("g");
+  sync();
+  EXPECT_EQ(a.names(), Names{"g"});
+}
+
+TEST_F(SealedAnew, AndChangedBeforeItIsPublished) {
+  b.seal_anew("f");
+  b.write("f", "bbbbb");
+  a.chmod("f", 0600);
+  sync();
+  EXPECT_EQ(a.names(), Names{"f"});
+  EXPECT_EQ(a.read("f"), "bbbbb|world|-|far");
+  expect_none_of(before_, frames_of(a, "f"));
+}
+
+// Only what shows the frame where it was seen.
+TEST_F(SealedAnew, ACopyElsewhereKeepsWhatItShows) {
+  a.make("g");
+  sync();
+  b.seal_anew("f");
+  must(a.run(
+      [&](Rows& rows) { return copy_range(rows, a.at("f"), 0, a.at("g"), 0, 5, a.fresh_version(), a.now(), false); }));
+  sync();
+  EXPECT_EQ(a.read("g"), "hello");
+  EXPECT_EQ(frames_of(a, "g").front(), before_.front());
+}
+
 // --- attributes
 
 TEST_F(Rules, AttributesMergeFieldByField) {

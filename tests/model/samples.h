@@ -125,6 +125,27 @@ inline Displaced sample_displaced() {
 
 inline HistoryEntry sample_history() { return {RowKey{"E12345678abcdefgh", 17}, Bytes{1, 2, 3}}; }
 
+// Parts of a frame and whole ones, which follow each other or do not, in two files.
+inline std::vector<Move> sample_moves() {
+  std::vector<Move> out;
+  auto add = [&out](Ino ino, uint64_t offset, uint32_t length, uint8_t from, uint8_t to) {
+    Extent e = sample_extent(offset, length, to);
+    ObjectId pack = e.frame.pack;
+    pack.bytes[1] ^= from;
+    out.push_back({ino, pack, from * 5000u, e});
+    return &out.back();
+  };
+  add(0x1000002, 0, 1000, 1, 1);
+  Move* part = add(0x1000002, 1000, 500, 1, 4);
+  part->to.skip = 100;
+  part->to.frame_length = 900;
+  Move* next = add(0x1000002, 5000, 700, 2, 5);
+  next->to.frame.pack = part->to.frame.pack;
+  next->to.frame.offset = part->to.frame.offset + part->to.frame.length;
+  add(0x1000009, 10, 64, 2, 6);
+  return out;
+}
+
 inline ChangeSet sample_changes() {
   ChangeSet set;
   InodeChange made;
