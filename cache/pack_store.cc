@@ -118,6 +118,8 @@ struct PackStore::Impl {
 
   Result<void> adopt_former_run();
 
+  // The sealed bytes of a frame, as they are here; kNotFound also when they begin with a hole.
+  Result<PackFilePtr> load(const FrameRef& ref, Bytes& sealed) const;
   Result<Place> reserve(uint32_t length) EXCLUDES(mutex);
   Result<UnfinishedPtr> make_pack() EXCLUDES(mutex);
   void complete(const Place& place, BytesView written) EXCLUDES(mutex);
@@ -517,19 +519,24 @@ std::vector<ObjectId> PackStore::rotate() {
   return ids;
 }
 
-Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
+Result<PackFilePtr> PackStore::Impl::load(const FrameRef& ref, Bytes& sealed) const {
   if (ref.length <= 1 + kSealOverhead || ref.length > kSealedFrameMax)
     return fail(Code::kInvalid, "a sealed frame of " + std::to_string(ref.length) + " bytes");
-  PackFilePtr file = impl_->files->find(ref.pack);
+  PackFilePtr file = files->find(ref.pack);
   if (!file) return absent(ref.pack);
-  TRY(auto fd, impl_->files->fd(file));
-  thread_local Bytes sealed;
+  TRY(auto fd, files->fd(file));
   sealed.resize(ref.length);
   if (auto r = read_at(*fd, sealed, ref.offset); !r) {
     if (r.error().code() == Code::kRange) return absent(ref.pack);
     return fail(r.error().in("pack " + ref.pack.str()));
   }
   if (all_zero(BytesView(sealed).first(kNonceSize))) return absent(ref.pack);
+  return file;
+}
+
+Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
+  thread_local Bytes sealed;
+  TRY(PackFilePtr file, impl_->load(ref, sealed));
   auto opened = impl_->open(ref, sealed, plain);
   if (!opened) {
     if (touches_hole(sealed, ref.offset)) return absent(ref.pack);
@@ -539,18 +546,16 @@ Result<void> PackStore::read(const FrameRef& ref, MutableBytes plain) const {
   return {};
 }
 
+Result<bool> PackStore::has_hash(const FrameRef& ref) const {
+  Bytes sealed;
+  TRYV(impl_->load(ref, sealed));
+  return blake2b(sealed) == ref.hash;
+}
+
 Result<Epoch> PackStore::epoch_of(const FrameRef& ref, uint32_t plain_length) const {
-  if (ref.length <= 1 + kSealOverhead || ref.length > kSealedFrameMax)
-    return fail(Code::kInvalid, "a sealed frame of " + std::to_string(ref.length) + " bytes");
-  PackFilePtr file = impl_->files->find(ref.pack);
-  if (!file) return absent(ref.pack);
-  TRY(auto fd, impl_->files->fd(file));
-  Bytes sealed(ref.length);
-  if (auto r = read_at(*fd, sealed, ref.offset); !r) {
-    if (r.error().code() == Code::kRange) return absent(ref.pack);
-    return fail(r.error().in("pack " + ref.pack.str()));
-  }
-  if (all_zero(BytesView(sealed).first(kNonceSize)) || touches_hole(sealed, ref.offset)) return absent(ref.pack);
+  Bytes sealed;
+  TRYV(impl_->load(ref, sealed));
+  if (touches_hole(sealed, ref.offset)) return absent(ref.pack);
   Bytes plain(std::min<size_t>(plain_length, kFrameMax));
   auto keys = open_frame(impl_->keys, impl_->volume, ref.pack, ref.offset, sealed, plain);
   if (!keys) return fail(keys.error().in("pack " + ref.pack.str() + " at " + std::to_string(ref.offset)));

@@ -93,10 +93,12 @@ class PackStore {
   std::vector<ObjectId> rotate();
 
   // Opens the frame into `plain` (its exact plaintext length). kNotFound: these bytes are not here (no file, or a
-  // hole): fetch them. kCorrupt: they are here and do not open or have another hash; the caller may drop() and fetch
-  // them. `plain` is then zeroed or untouched. kInvalid: no frame has such a length. The hash is not checked for local
+  // hole): fetch them. kCorrupt: they are here and do not open; the caller may drop() and fetch them, unless
+  // has_hash(). `plain` is then zeroed or untouched. kInvalid: no frame has such a length. The hash is not checked for local
   // reads (AEAD is); it is checked where bytes arrive from a store.
   Result<void> read(const FrameRef& ref, MutableBytes plain) const;
+  // Whether the bytes that are here have the hash of the frame: what does not open then was sealed so. Errors as of read().
+  Result<bool> has_hash(const FrameRef& ref) const;
   // Of which epoch a frame with so much plaintext is; errors as of read().
   Result<Epoch> epoch_of(const FrameRef& ref, uint32_t plain_length) const;
   // Keeps fetched bytes of a pack; offset is a multiple of kFetchGrid. The caller has verified what it will use. Not

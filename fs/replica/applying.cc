@@ -263,6 +263,7 @@ Result<void> Replica::set_stable(uint64_t stamp) {
     stamp = std::exchange(r.next_stable, Impl::NextStable{stamp, newest})->line;
   }
   r.settled.reset();  // it may put back what is forgotten here
+  ++r.times_forgotten;
   model::PlainTransaction tx(*r.table);
   std::vector<Generation> done;
   for (const auto& [last, applied] : r.applied) {

@@ -118,10 +118,12 @@ void Replica::Impl::close_generation() {
 Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   TRYV(seal_everything());
   Cut out;
+  uint64_t forgotten = 0;
   {
     ExclusiveLock generation(freeze);
     ExclusiveLock lock(state);
     close_generation();
+    forgotten = times_forgotten;
     pending_told = false;
     // What is unlinked and still open may be read from a pack that nothing pending names; and the packs of a record that is
     // still on its way belong to it.
@@ -155,7 +157,8 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
     }
   }
   ExclusiveLock lock(state);
-  settled = std::move(done);
+  settled.reset();
+  if (forgotten == times_forgotten) settled = std::move(done);
   if (generations.first_pending == out.frozen.first)
     frozen_files = out.frozen.changes.inodes.size() + out.frozen.changes.moves.size();
   return out;
