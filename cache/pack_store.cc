@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -122,8 +123,8 @@ struct PackStore::Impl {
   Result<PackFilePtr> load(const FrameRef& ref, Bytes& sealed) const;
   Result<Place> reserve(uint32_t length) EXCLUDES(mutex);
   Result<UnfinishedPtr> make_pack() EXCLUDES(mutex);
-  void complete(const Place& place, BytesView written) EXCLUDES(mutex);
-  void forget_recent() REQUIRES(mutex);
+  void make_spare() EXCLUDES(mutex);
+  void complete(const Place& place, BytesView written, Use use) EXCLUDES(mutex);
   void close_open_pack() REQUIRES(mutex);
 
   Result<void> sync() EXCLUDES(mutex);
@@ -153,8 +154,9 @@ struct PackStore::Impl {
   mutable Mutex mutex{Rank::kPacks};
   CondVar changed;  // anything below that somebody may wait for
   std::map<ObjectId, UnfinishedPtr> unfinished GUARDED_BY(mutex);
-  UnfinishedPtr open_pack GUARDED_BY(mutex);            // null when there is none
-  bool making GUARDED_BY(mutex) = false;                // a thread makes the next open pack
+  UnfinishedPtr open_pack GUARDED_BY(mutex);  // null when there is none
+  bool making GUARDED_BY(mutex) = false;      // a thread makes the next open pack
+  UnfinishedPtr spare GUARDED_BY(mutex);      // the next open pack, empty; syncs make it, so that its name is durable
   std::vector<UnfinishedPtr> closed GUARDED_BY(mutex);  // since the last rotate(), oldest first
 
   // Group sync. Rounds run one at a time; a caller is served by the first round that begins after it came.
@@ -163,11 +165,20 @@ struct PackStore::Impl {
   uint64_t round_done GUARDED_BY(mutex) = 0;  // the last that succeeded
   std::vector<UnfinishedPtr> dirty_packs GUARDED_BY(mutex);
   bool names_dirty GUARDED_BY(mutex) = false;     // new/ has an entry that is not durable
+  bool names_in_round GUARDED_BY(mutex) = false;  // the round under way makes some durable
   std::optional<Error> broken GUARDED_BY(mutex);  // fdatasync failed
   size_t unsynced GUARDED_BY(mutex) = 0;
-  std::vector<RecentFrame> recent GUARDED_BY(mutex);  // not durable anywhere; not all of them when `more`
-  size_t recent_bytes GUARDED_BY(mutex) = 0;
-  bool more GUARDED_BY(mutex) = false;
+
+  // What the journal may name and that is not durable anywhere.
+  struct Recent {
+    std::vector<RecentFrame> frames;  // none when `more`
+    size_t bytes = 0;
+    bool more = false;  // than is kept at hand, or something else
+
+    void too_many() { *this = {{}, 0, true}; }
+  };
+  Recent recent GUARDED_BY(mutex);    // since the last round began
+  Recent in_round GUARDED_BY(mutex);  // of the round under way: durable when it is done
   std::atomic<uint64_t> syncs{0};
 };
 
@@ -184,7 +195,7 @@ Result<void> PackStore::Impl::adopt_former_run() {
     dirty_packs.push_back(pack);
     unfinished[id] = std::move(pack);
     names_dirty = true;
-    more = true;
+    recent.too_many();
   }
   return {};
 }
@@ -211,6 +222,12 @@ Result<PackStore::Impl::Place> PackStore::Impl::reserve(uint32_t length) {
         if (open_pack->end >= kPackTarget) close_open_pack();
         return place;
       }
+      if (spare) {
+        open_pack = std::exchange(spare, nullptr);
+        open_pack->keys = &keys.newest();
+        unfinished[open_pack->file->id()] = open_pack;
+        continue;
+      }
       making = true;
     }
     auto made = make_pack();
@@ -230,7 +247,7 @@ void PackStore::Impl::close_open_pack() {
 }
 
 // `written` is empty when that failed.
-void PackStore::Impl::complete(const Place& place, BytesView written) {
+void PackStore::Impl::complete(const Place& place, BytesView written, Use use) {
   if (!written.empty()) {
     files->changed(place.pack->file);
     files->used(place.pack->file, place.offset, place.length);
@@ -239,12 +256,13 @@ void PackStore::Impl::complete(const Place& place, BytesView written) {
   Unfinished& pack = *place.pack;
   if (!written.empty()) {
     unsynced += place.length;
-    more = more || recent_bytes + written.size() > kRecentMost;
-    if (more) {
-      forget_recent();
-    } else {
-      recent_bytes += written.size();
-      recent.push_back({pack.file->id(), place.offset, to_bytes(written)});
+    if (use == Use::kAtOnce && !recent.more) {
+      if (recent.bytes + written.size() > kRecentMost) {
+        recent.too_many();
+      } else {
+        recent.bytes += written.size();
+        recent.frames.push_back({pack.file->id(), place.offset, to_bytes(written)});
+      }
     }
     if (!pack.dirty) {
       pack.dirty = true;
@@ -256,16 +274,19 @@ void PackStore::Impl::complete(const Place& place, BytesView written) {
   if (--pack.in_flight == 0) changed.notify_all();
 }
 
-void PackStore::Impl::forget_recent() {
-  recent.clear();
-  recent_bytes = 0;
-}
-
 // --- Group sync ---
+
+// Without one, for want of room, whoever needs a pack makes it.
+void PackStore::Impl::make_spare() {
+  auto made = make_pack();
+  if (!made) return;
+  MutexLock lock(mutex);
+  spare = std::move(*made);
+}
 
 Result<void> PackStore::Impl::sync() {
   std::vector<UnfinishedPtr> packs;
-  bool names;
+  bool names, no_spare;
   uint64_t round;
   size_t bytes;
   {
@@ -277,21 +298,28 @@ Result<void> PackStore::Impl::sync() {
       if (!syncing) break;
       changed.wait(mutex);
     }
-    if (dirty_packs.empty() && !names_dirty) return {};
+    if (dirty_packs.empty() && !names_dirty) {
+      recent = {};
+      return {};
+    }
     syncing = true;
     round = ++rounds_begun;
     packs = std::exchange(dirty_packs, {});
     for (const UnfinishedPtr& pack : packs) pack->dirty = false;
-    names = std::exchange(names_dirty, false);
+    no_spare = !spare;
+    names = std::exchange(names_dirty, false) || no_spare;
+    names_in_round = names;
     bytes = unsynced;
-    forget_recent();
-    more = false;
+    in_round = std::exchange(recent, {});
   }
+  if (no_spare) make_spare();
   auto result = names ? files->sync_new() : Result<void>{};
   if (result) result = sync_files(packs);
 
   MutexLock lock(mutex);
   syncing = false;
+  names_in_round = false;
+  in_round = {};
   if (result) {
     round_done = round;
     unsynced -= bytes;
@@ -303,8 +331,7 @@ Result<void> PackStore::Impl::sync() {
       dirty_packs.push_back(std::move(pack));
     }
     names_dirty |= names;
-    more = true;
-    forget_recent();
+    recent.too_many();
   }
   changed.notify_all();
   return result;
@@ -440,7 +467,10 @@ Result<uint64_t> PackStore::Impl::finish(const UnfinishedPtr& pack, const std::v
 // --- The interface ---
 
 PackStore::PackStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-PackStore::~PackStore() = default;
+
+PackStore::~PackStore() {
+  if (impl_->spare) (void)impl_->files->remove(impl_->spare->file->id());
+}
 
 Result<std::unique_ptr<PackStore>> PackStore::open(const std::string& dir, const VolumeId& volume,
                                                    const KeyRing& keys) {
@@ -450,7 +480,7 @@ Result<std::unique_ptr<PackStore>> PackStore::open(const std::string& dir, const
   return std::unique_ptr<PackStore>(new PackStore(std::move(impl)));
 }
 
-Result<FrameRef> PackStore::append(BytesView plain) {
+Result<FrameRef> PackStore::append(BytesView plain, Use use) {
   if (plain.empty() || plain.size() > kFrameMax)
     return fail(Code::kInvalid, "a frame of " + std::to_string(plain.size()) + " bytes");
   TRYV(failpoint("pack.append"));
@@ -466,7 +496,7 @@ Result<FrameRef> PackStore::append(BytesView plain) {
   seal_prepared_frame(*place.pack->keys, impl_->volume, ref.pack, ref.offset, frame);
   ref.hash = blake2b(frame);
   auto written = write_at(*place.fd, frame, ref.offset);
-  impl_->complete(place, written ? BytesView(frame) : BytesView{});
+  impl_->complete(place, written ? BytesView(frame) : BytesView{}, use);
   if (!written) return fail(written.error().in("pack " + ref.pack.str()));
   TRYV(failpoint("pack.append.after"));
   return ref;
@@ -476,9 +506,17 @@ Result<void> PackStore::sync() { return impl_->sync(); }
 
 std::optional<std::vector<RecentFrame>> PackStore::take_recent() {
   MutexLock lock(impl_->mutex);
-  if (impl_->more || impl_->syncing || impl_->names_dirty || impl_->broken) return std::nullopt;
-  impl_->recent_bytes = 0;
-  return std::exchange(impl_->recent, {});
+  Impl::Recent &recent = impl_->recent, &in_round = impl_->in_round;
+  if (recent.more || in_round.more || recent.bytes + in_round.bytes > kRecentMost) return std::nullopt;
+  if (impl_->names_dirty || impl_->names_in_round || impl_->broken) return std::nullopt;
+  std::vector<RecentFrame> frames = std::exchange(in_round, {}).frames;
+  std::ranges::move(std::exchange(recent, {}).frames, std::back_inserter(frames));
+  return frames;
+}
+
+void PackStore::use_unsynced() {
+  MutexLock lock(impl_->mutex);
+  if (impl_->unsynced > 0) impl_->recent.too_many();
 }
 
 Result<bool> PackStore::restore(const RecentFrame& frame) {
@@ -496,7 +534,7 @@ Result<bool> PackStore::restore(const RecentFrame& frame) {
   MutexLock lock(impl_->mutex);
   pack->end = std::max(pack->end, uint64_t{frame.offset} + frame.sealed.size());
   if (!std::exchange(pack->dirty, true)) impl_->dirty_packs.push_back(pack);
-  impl_->more = true;
+  impl_->recent.too_many();
   return true;
 }
 
@@ -694,7 +732,12 @@ Result<void> PackStore::remove(const ObjectId& pack) {
   return impl_->files->remove(pack);
 }
 
-Result<std::vector<ObjectId>> PackStore::local_packs() const { return impl_->files->ids(); }
+Result<std::vector<ObjectId>> PackStore::local_packs() const {
+  std::vector<ObjectId> ids = impl_->files->ids();
+  MutexLock lock(impl_->mutex);
+  if (impl_->spare) std::erase(ids, impl_->spare->file->id());
+  return ids;
+}
 
 bool PackStore::is_unfinished(const ObjectId& pack) const {
   PackFilePtr file = impl_->files->find(pack);

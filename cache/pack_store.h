@@ -72,14 +72,20 @@ class PackStore {
   // of the newest epoch. The
   // bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo: nothing was appended, and
   // it may be tried again. kInvalid: another size of `plain`.
-  Result<FrameRef> append(BytesView plain);
+  enum class Use {
+    kAtOnce,     // the journal may name the frame as soon as it is appended
+    kAfterSync,  // nothing names it before a sync() that began later, or use_unsynced()
+  };
+  Result<FrameRef> append(BytesView plain, Use use = Use::kAtOnce);
+  // To be called before the journal names, after all, frames for use after a sync that no sync() covers yet.
+  void use_unsynced();
   // Durable: everything whose append() returned before the call. Callers that arrive together share the fdatasync.
   // After a failure of fdatasync every further sync fails: what the disk holds is unknown.
   Result<void> sync();
-  // The frames appended since the last sync() or take_recent(), for who makes them durable elsewhere: it serves as a sync(),
-  // provided that after a crash they are given to restore() before anything else, and that sync() comes before that other
-  // place forgets them. nullopt: they are more than kRecentMost bytes, or something else has to be made durable, or a sync is
-  // under way; then only sync() serves.
+  // The frames for use at once that were appended since the last sync() or take_recent(), for who makes them durable elsewhere:
+  // it serves as a sync() of all that the journal may name, provided that after a crash they are given to restore() before
+  // anything else, and that sync() comes before that other place forgets them. It waits for nothing. nullopt: they are more than
+  // kRecentMost bytes, or something else has to be made durable; then only sync() serves.
   std::optional<std::vector<RecentFrame>> take_recent();
   // Puts the bytes back where they were, if they are not there, in a pack that a former run left unfinished; not durable.
   // True: something was written. Other packs are durable, or nobody wants them any more.

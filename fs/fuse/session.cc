@@ -25,6 +25,11 @@ constexpr int kWorkers = 12;
 
 void Session::Destroy::operator()(fuse_session* session) const { fuse_session_destroy(session); }
 
+Session::Session(FileSystem& fs)
+    : fs_(fs), writes_(fs.active_writes, [this](const WriteTurns::Request& r) {
+        process_message(session_.get(), MutableBytes(static_cast<uint8_t*>(r.memory), r.size));
+      }) {}
+
 Result<std::unique_ptr<Session>> Session::mount(FileSystem& fs) {
   std::unique_ptr<Session> session(new Session(fs));
   fs.kernel = session.get();
@@ -74,7 +79,14 @@ void Session::work() {
     int n = fuse_session_receive_buf(se, &request);
     if (n == -EINTR || n == -EAGAIN) continue;
     if (n <= 0) break;  // unmounted, or the connection was ended
-    fuse_session_process_buf(se, &request);
+    auto file = written_file(BytesView(static_cast<const uint8_t*>(request.mem), request.size));
+    if (!file) {
+      fuse_session_process_buf(se, &request);
+      continue;
+    }
+    WriteTurns::Request write{request.mem, request.size};
+    writes_.take(*file, write);
+    request.mem = write.memory;
   }
   free(request.mem);
 }

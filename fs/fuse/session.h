@@ -7,6 +7,7 @@
 
 #include "fs/fuse/file_system.h"
 #include "fs/fuse/kernel_caches.h"
+#include "fs/fuse/write_turns.h"
 
 struct fuse_session;
 
@@ -35,7 +36,7 @@ class Session : public KernelCaches {
     void operator()(fuse_session* session) const;
   };
 
-  explicit Session(FileSystem& fs) : fs_(fs) {}
+  explicit Session(FileSystem& fs);
   void work();
   // Until what the kernel had not written back yet has been written here.
   void fetch_written();
@@ -44,6 +45,7 @@ class Session : public KernelCaches {
   std::shared_ptr<Mounter> mounter_;
   bool mounted_ = false;
   std::unique_ptr<fuse_session, Destroy> session_;
+  WriteTurns writes_;
   std::atomic<bool> serving_{false};
 };
 

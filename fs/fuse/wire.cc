@@ -106,6 +106,24 @@ bool request_kills_privileges() { return kills_privileges; }
 
 RawRequest current_request() { return {to_bytes(message_read), kills_privileges}; }
 
+std::optional<fuse_ino_t> written_file(BytesView message) {
+  fuse_in_header header;
+  if (message.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, message.data(), sizeof header);
+  if (header.opcode != FUSE_WRITE) return std::nullopt;
+  return header.nodeid;
+}
+
+void process_message(fuse_session* session, MutableBytes message) {
+  look_at(message.data(), message.size());
+  message_read = message;
+  fuse_buf buffer{};
+  buffer.mem = message.data();
+  buffer.size = message.size();
+  fuse_session_process_buf(session, &buffer);
+  message_read = {};
+}
+
 void process_again(fuse_session* session, RawRequest& request) {
   kills_privileges = request.kills_privileges;
   message_read = request.message;

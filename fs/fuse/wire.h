@@ -11,6 +11,8 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <optional>
+
 #include "base/bytes.h"
 
 namespace coffer::fuse {
@@ -18,6 +20,11 @@ namespace coffer::fuse {
 // The request that this thread read last asks to clear set-user-id and set-group-id (a write or truncate by somebody
 // without CAP_FSETID), or set-group-id (an ACL). Valid in the handler that libfuse calls for it.
 bool request_kills_privileges();
+
+// The node id of the file when the message is a write.
+std::optional<fuse_ino_t> written_file(BytesView message);
+// Hands libfuse a message that this thread or another has read, on this thread.
+void process_message(fuse_session* session, MutableBytes message);
 
 // A request as libfuse takes it, kept so that it can be worked on again.
 struct RawRequest {

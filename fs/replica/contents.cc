@@ -18,9 +18,9 @@ constexpr size_t kSealFrom = 1 << 20;  // a file with this much written data has
 constexpr int kReadAttempts = 4;       // a frame can move between looking it up and reading it
 
 // PackStore::append(), which throws nothing.
-Result<FrameRef> append_frame(PackStore& packs, BytesView plain) {
+Result<FrameRef> append_frame(PackStore& packs, BytesView plain, PackStore::Use use) {
   try {
-    return packs.append(plain);
+    return packs.append(plain, use);
   } catch (const std::bad_alloc&) {
     return fail(Code::kNoSpace, "out of memory");
   }
@@ -58,9 +58,15 @@ void Replica::Impl::overlay(Ino ino, Inode& inode, uint64_t drops_before) {
   if (!inode.is_regular()) return;
   // What was sealed after the rows were read is neither in them nor in memory any more.
   auto look_again = [&] {
-    if (drops.load() == drops_before) return;
+    if (unnamed_count.load() == 0 && drops.load() == drops_before) return;
     SharedLock rows(state);
     if (auto fresh = model::get_inode(*known_rows, ino)) inode = std::move(*fresh);
+    auto sealed = unnamed.find(ino);
+    if (sealed == unnamed.end()) return;
+    for (const Sealed& s : sealed->second) {
+      inode.size = std::max(inode.size, s.end);
+      if (!s.keep_times && s.when > inode.mtime) inode.mtime = inode.ctime = s.when;
+    }
   };
   auto file = find_file(ino);
   if (!file) return look_again();
@@ -71,30 +77,91 @@ void Replica::Impl::overlay(Ino ino, Inode& inode, uint64_t drops_before) {
   if (!file->keep_times && file->written > inode.mtime) inode.mtime = inode.ctime = file->written;
 }
 
+Result<void> Replica::Impl::name_sealed(Ino ino, uint64_t last) {
+  auto at = unnamed.find(ino);
+  if (at == unnamed.end()) return {};
+  auto& sealed = at->second;
+  const auto end = std::ranges::find_if(sealed, [last](const Sealed& s) { return s.number > last; });
+  if (end == sealed.begin()) return {};
+  model::Transaction tx(*known_rows, *touched);
+  std::vector<Extent> extents;
+  for (auto s = sealed.begin(); s != end; ++s) {
+    auto put = model::put_extents(tx, ino, s->extents, s->end, random_u64(), s->when, s->keep_times);
+    // Stale: erased meanwhile, nobody misses the data.
+    if (!put && put.error().code() != Code::kStale) return fail(put.error());
+    if (put) extents.insert(extents.end(), s->extents.begin(), s->extents.end());
+  }
+  if (std::prev(end)->number > sealed_durable) packs->use_unsynced();
+  TRYV(commit(tx, extents));
+  sealed.erase(sealed.begin(), end);
+  ++drops;
+  if (sealed.empty()) unnamed.erase(at);
+  unnamed_count = unnamed.size();
+  return {};
+}
+
+Result<void> Replica::Impl::name_all_sealed(uint64_t last) {
+  std::vector<Ino> inos;
+  for (const auto& [ino, sealed] : unnamed) inos.push_back(ino);
+  for (Ino ino : inos) TRYV(name_sealed(ino, last));
+  return {};
+}
+
+Result<void> Replica::Impl::settle(Ino ino) {
+  if (unnamed_count.load() == 0) return {};
+  {
+    SharedLock lock(state);
+    if (!unnamed.contains(ino)) return {};
+  }
+  ExclusiveLock lock(state);
+  return name_sealed(ino);
+}
+
+Result<void> Replica::Impl::sync_sealed() {
+  uint64_t last;
+  {
+    SharedLock lock(state);
+    last = sealed_last;
+  }
+  // A failure of the disk is for the next fsync to tell.
+  auto synced = packs->sync();
+  ExclusiveLock lock(state);
+  if (synced) sealed_durable = std::max(sealed_durable, last);
+  TRYV(name_all_sealed(last));
+  return synced;
+}
+
 Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
   auto pieces = file.buffer.pieces(all);
-  if (pieces.empty()) return {};
+  if (pieces.empty()) return all ? settle(ino) : Result<void>{};
   {
     SharedLock generation(freeze);
     std::vector<Extent> extents;
     extents.reserve(pieces.size());
     uint64_t end = 0;
     std::vector<Result<FrameRef>> sealed_frames(pieces.size());
-    seal_helpers.run(pieces.size(), [&](size_t i) { sealed_frames[i] = append_frame(*packs, pieces[i].bytes); });
+    const auto use = all ? PackStore::Use::kAtOnce : PackStore::Use::kAfterSync;
+    seal_helpers.run(pieces.size(), [&](size_t i) { sealed_frames[i] = append_frame(*packs, pieces[i].bytes, use); });
     for (size_t i = 0; i < pieces.size(); ++i) {
       TRY(FrameRef frame, sealed_frames[i]);
       uint32_t length = static_cast<uint32_t>(pieces[i].bytes.size());
       extents.push_back({pieces[i].offset, length, 0, length, frame});
       end = pieces[i].offset + length;
     }
-    ExclusiveLock lock(state);
-    model::Transaction tx(*known_rows, *touched);
     WallTime when = file.keep_times || file.written.ns == 0 ? now() : file.written;
-    auto put = model::put_extents(tx, ino, extents, end, random_u64(), when, file.keep_times);
-    if (put) {
-      TRYV(commit(tx, extents));
-    } else if (put.error().code() != Code::kStale) {  // stale: erased meanwhile, nobody misses the data
-      return fail(put.error());
+    ExclusiveLock lock(state);
+    if (all) {
+      TRYV(name_sealed(ino));
+      model::Transaction tx(*known_rows, *touched);
+      auto put = model::put_extents(tx, ino, extents, end, random_u64(), when, file.keep_times);
+      if (put) {
+        TRYV(commit(tx, extents));
+      } else if (put.error().code() != Code::kStale) {  // stale: erased meanwhile, nobody misses the data
+        return fail(put.error());
+      }
+    } else {
+      unnamed[ino].push_back({++sealed_last, std::move(extents), end, when, file.keep_times});
+      unnamed_count = unnamed.size();
     }
   }
   std::vector<std::pair<uint64_t, uint64_t>> sealed;  // adjacent pieces go in one step
@@ -114,10 +181,10 @@ Result<void> Replica::Impl::seal(Ino ino, WrittenFile& file, bool all) {
 
 Result<void> Replica::Impl::seal_file(Ino ino) {
   auto file = find_file(ino);
-  if (!file) return {};
+  if (!file) return settle(ino);
   TRYV(with_reserve([&]() -> Result<void> {
     MutexLock lock(file->mutex);
-    return file->gone ? Result<void>{} : seal(ino, *file, true);
+    return file->gone ? settle(ino) : seal(ino, *file, true);
   }));
   tell_pending();
   return {};
@@ -137,7 +204,9 @@ Result<void> Replica::Impl::seal_everything(bool with_unlinked) {
     }
     TRYV(seal_file(ino));
   }
-  return {};
+  if (unnamed_count.load() == 0) return {};
+  ExclusiveLock lock(state);
+  return name_all_sealed();
 }
 
 void Replica::Impl::drop_written(Ino ino) {
@@ -198,6 +267,7 @@ Result<void> Replica::Impl::change_contents(Ino ino, Op&& op) {
     if (file->gone) continue;
     auto result = [&]() -> Result<void> {
       ExclusiveLock rows(state);
+      TRYV(name_sealed(ino));
       model::Transaction tx(*known_rows, *touched);
       TRYV(op(tx, *file));
       return commit(tx);
@@ -322,8 +392,10 @@ Result<Replica::ReadOutcome> Replica::read(Ino ino, uint64_t offset, MutableByte
     };
     if (auto file = r.find_file(ino)) {
       MutexLock lock(file->mutex);
+      TRYV(r.settle(ino));
       TRYV(look(&file->buffer));
     } else {
+      TRYV(r.settle(ino));
       TRYV(look(nullptr));
     }
     if (outcome.bytes == 0) return outcome;

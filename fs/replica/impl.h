@@ -33,7 +33,7 @@
 namespace coffer {
 
 // Pack bytes that start a background sync: about half of what an fsync may have to wait for.
-inline constexpr size_t kUnsyncedFrom = 8 << 20;
+inline constexpr size_t kUnsyncedFrom = 4 << 20;
 
 // How often at most a merge takes up what was done here meanwhile, before it takes the lock for the rest.
 inline constexpr model::Generation kMergeRounds = 8;
@@ -114,6 +114,20 @@ struct Replica::Impl {
   std::atomic<size_t> file_count{0};                                      // of `files`
   std::atomic<size_t> dirty_bytes{0};
   std::atomic<uint64_t> drops{0};  // of written data that rows say now, or that nothing does
+  // What was sealed while somebody streams a file, and is not named by the rows yet: name_sealed() does that when a sync of the
+  // packs has made it durable, so that no entry of the journal waits for it, and no fsync of another file. Whatever needs
+  // the rows as they will be names it before that. In the order of sealing; seals and cuts are kept apart by `freeze`.
+  struct Sealed {
+    uint64_t number = 0;
+    std::vector<model::Extent> extents;
+    uint64_t end = 0;  // of the file at least
+    WallTime when;
+    bool keep_times = false;
+  };
+  std::map<Ino, std::vector<Sealed>> unnamed GUARDED_BY(state);
+  uint64_t sealed_last GUARDED_BY(state) = 0;     // the highest number
+  uint64_t sealed_durable GUARDED_BY(state) = 0;  // up to which the packs were synced
+  std::atomic<size_t> unnamed_count{0};           // files in `unnamed`
   FrameCache frames{32 << 20};
   SealHelpers seal_helpers;
 
@@ -230,8 +244,16 @@ struct Replica::Impl {
   std::shared_ptr<WrittenFile> find_or_make_file(Ino ino);
   // Adds what is written and not sealed yet to the attributes, which were read when `drops` was not less than `drops_before`.
   void overlay(Ino ino, model::Inode& inode, uint64_t drops_before);
-  // Seals the file's data into frames and puts its extents; without `all` only whole frames. On failure the data stays.
+  // Seals the file's data into frames and puts its extents; without `all` only whole frames, whose extents may be put later. On
+  // failure the data stays.
   Result<void> seal(Ino ino, WrittenFile& file, bool all) REQUIRES(file.mutex);
+  // Puts the extents of what was sealed of the file, up to a number. On failure they stay unnamed.
+  Result<void> name_sealed(Ino ino, uint64_t last = UINT64_MAX) REQUIRES(state);
+  Result<void> name_all_sealed(uint64_t last = UINT64_MAX) REQUIRES(state);
+  // The same of one file, for who holds no lock of the rows.
+  Result<void> settle(Ino ino) EXCLUDES(state);
+  // Makes what was sealed durable, and names it.
+  Result<void> sync_sealed() EXCLUDES(state);
   Result<void> seal_file(Ino ino);
   // What is unlinked and open is seen by nobody but its holders; unless news brings the file back.
   Result<void> seal_everything(bool with_unlinked = false);

@@ -96,7 +96,7 @@ Result<std::optional<model::Unlinked>> Replica::rename(Ino dir, std::string_view
                                                        std::string_view new_name, model::RenameMode mode) {
   // A rename over a name first seals and journals what was written to the file, so that a crash shows the old file or the
   // new one, never an empty one.
-  if (impl_->file_count.load() > 0) {
+  if (impl_->file_count.load() > 0 || impl_->unnamed_count.load() > 0) {
     const uint64_t misses = PartWishes::misses();
     auto [source, replaces] = [&] {
       SharedLock lock(impl_->state);

@@ -122,6 +122,7 @@ Result<std::optional<Replica::Impl::Cut>> Replica::Impl::cut() {
   {
     ExclusiveLock generation(freeze);
     ExclusiveLock lock(state);
+    TRYV(name_all_sealed());  // of the packs that are closed here
     close_generation();
     forgotten = times_forgotten;
     pending_told = false;

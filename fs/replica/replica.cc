@@ -309,8 +309,8 @@ void Replica::Impl::seal_loop(std::stop_token stop) {
       seal_wanted = false;
       if (stopping) return;
     }
-    if (packs->unsynced_bytes() > kUnsyncedFrom) {
-      if (auto synced = packs->sync(); !synced)
+    if (packs->unsynced_bytes() > kUnsyncedFrom || unnamed_count.load() > 0) {
+      if (auto synced = sync_sealed(); !synced)
         log_line(LogLevel::kError, "cannot sync packs: " + synced.error().what());
     }
     for (;;) {
@@ -492,7 +492,8 @@ ReplicaCounters Replica::counters() {
   {
     SharedLock lock(impl_->state);
     c.pending_files = impl_->touched->inodes() + impl_->frozen_files;
-    pending = impl_->touched->size() > 0 || impl_->generations.open > impl_->generations.first_pending;
+    pending = impl_->touched->size() > 0 || !impl_->unnamed.empty() ||
+              impl_->generations.open > impl_->generations.first_pending;
     if (pending) c.pending_files = std::max<uint64_t>(c.pending_files, 1);
   }
   c.dirty_bytes = impl_->dirty_bytes.load();

@@ -193,6 +193,64 @@ TEST_F(PackStoreTest, RecentFramesServeInPlaceOfASync) {
   EXPECT_FALSE(store_->restore({random_id<ObjectId>(), 0, noise(100, 1)}).value());
 }
 
+TEST_F(PackStoreTest, FramesForUseAfterASyncKeepNobodyWaiting) {
+  append(noise(1000, 1));
+  EXPECT_OK(store_->sync());
+  for (int i = 0; i < 4; ++i) ASSERT_OK(store_->append(noise(kFrameMax, 2), PackStore::Use::kAfterSync));
+  append(noise(1000, 3));
+  ASSERT_TRUE(store_->take_recent());  // of the others, nothing is named
+  // They are named after all: only a sync serves.
+  store_->use_unsynced();
+  EXPECT_FALSE(store_->take_recent());
+  EXPECT_OK(store_->sync());
+  EXPECT_EQ(store_->unsynced_bytes(), 0u);
+  store_->use_unsynced();  // all is durable
+  EXPECT_TRUE(store_->take_recent());
+}
+
+TEST_F(PackStoreTest, RecentFramesCanBeTakenWhileASyncIsUnderWay) {
+  append(noise(1000, 1));
+  EXPECT_OK(store_->sync());
+  FrameRef before = append(noise(1000, 2));
+  std::optional<std::vector<RecentFrame>> taken;
+  FrameRef during;
+  arm_failpoint("pack.sync", [&]() -> Result<void> {
+    during = append(noise(1000, 3));
+    taken = store_->take_recent();
+    return {};
+  });
+  EXPECT_OK(store_->sync());
+  ASSERT_TRUE(taken);
+  ASSERT_EQ(taken->size(), 2u);
+  EXPECT_EQ((*taken)[0].offset, before.offset);
+  EXPECT_EQ((*taken)[1].offset, during.offset);
+  EXPECT_EQ(store_->take_recent()->size(), 0u);
+  // What the sync under way makes durable is too much to take.
+  append(noise(kFrameMax, 4));
+  arm_failpoint("pack.sync", [&]() -> Result<void> {
+    append(noise(1000, 5));
+    taken = store_->take_recent();
+    return {};
+  });
+  EXPECT_OK(store_->sync());
+  EXPECT_FALSE(taken);
+  EXPECT_EQ(store_->take_recent()->size(), 1u);
+}
+
+TEST_F(PackStoreTest, TheNextPackHasADurableNameAlready) {
+  append(noise(1000, 1));
+  EXPECT_OK(store_->sync());
+  EXPECT_EQ(store_->rotate().size(), 1u);
+  FrameRef next = append(noise(1000, 2));
+  EXPECT_TRUE(store_->take_recent());  // in place of a sync, which a pack with a new name needs
+  EXPECT_OK(store_->sync());
+  EXPECT_EQ(store_->local_packs()->size(), 2u);
+  EXPECT_TRUE(store_->rotate() == std::vector<ObjectId>{next.pack});
+  // What was made ready and not used goes with the store.
+  reopen();
+  EXPECT_EQ(store_->local_packs()->size(), 2u);
+}
+
 TEST_F(PackStoreTest, FinishedPackIsPaddedAndIndexed) {
   Bytes a = text(50000, 1), b = noise(65536, 2);
   FrameRef fa = append(a), fb = append(b);

@@ -306,5 +306,68 @@ TEST(LossyDisk, EveryAcknowledgedStepSurvivesPowerLossAtAnyPoint) {
   }
 }
 
+// An fsync makes its own file durable, and not what others stream meanwhile: that comes later, or is as if it had not been
+// written, and never takes along what was acknowledged.
+TEST(LossyDisk, AnAcknowledgedFileSurvivesBesideAStreamThatDoesNot) {
+  constexpr size_t kMebibyte = 1 << 20;
+  char name[] = "/dev/shm/coffer-lossy-XXXXXX";
+  const std::string base = ::mkdtemp(name);
+  test::TestVolume volume;
+  History synced, streamed;
+  std::filesystem::create_directories(base + "/live");
+  testing::start_trace(base + "/live");
+  {
+    auto replica = open_replica(volume, base + "/live");
+    ASSERT_TRUE(replica.has_value()) << replica.error().what();
+    Replica& r = **replica;
+    ASSERT_TRUE(r.make_root().has_value());
+    Ino inos[2];
+    for (int i = 0; i < 2; ++i) {
+      auto node = r.make(kRootIno, i == 0 ? "note" : "stream", {FileType::kRegular, 0644, 0, 0, 0, ""});
+      ASSERT_TRUE(node.has_value());
+      inos[i] = node->ino;
+    }
+    synced.set("note", 1, Bytes{});
+    streamed.set("stream", 1, Bytes{});
+    ASSERT_TRUE(r.sync_all(true).has_value());
+    testing::mark(3);
+    std::mt19937 rng(1);
+    for (uint64_t step = 2; step < 20; ++step) {
+      testing::mark(2 * step);
+      // It compresses to nothing, so that images are made fast.
+      Bytes piece(kMebibyte, static_cast<uint8_t>(step)), note(500);
+      ASSERT_TRUE(r.write(inos[1], 0, piece, false).has_value());
+      streamed.set("stream", step, piece);
+      // To read it names what was sealed.
+      if (step % 3 == 0) {
+        ASSERT_TRUE(r.read(inos[1], 0, MutableBytes(piece)).has_value());
+      }
+      for (auto& b : note) b = static_cast<uint8_t>(rng());
+      ASSERT_TRUE(r.write(inos[0], 0, note, false).has_value());
+      synced.set("note", step, note);
+      ASSERT_TRUE(r.sync_file(inos[0]).has_value());
+      testing::mark(2 * step + 1);
+      if (step % 6 == 0) std::this_thread::sleep_for(2 * kCommitEvery);
+    }
+  }
+  const std::vector<TraceEvent> events = testing::stop_trace();
+  std::mt19937_64 rng(1);
+  std::printf("%zu points of power loss\n", events.size());
+  uint64_t acknowledged = 0, begun = 0;
+  for (size_t count = 1; count <= events.size(); ++count) {
+    const TraceEvent& last = events[count - 1];
+    if (last.kind == TraceEvent::Kind::kMark) (last.offset % 2 == 0 ? begun : acknowledged) = last.offset / 2;
+    if (acknowledged == 0) continue;
+    SCOPED_TRACE("after event " + std::to_string(count) + " of " + std::to_string(events.size()));
+    const std::string image = base + "/image";
+    testing::make_crash_image(events, count, rng, image);
+    check_image(volume, image, synced, acknowledged, std::max(begun, acknowledged));
+    check_image(volume, image, streamed, 1, std::max(begun, acknowledged));
+    ASSERT_FALSE(::testing::Test::HasFailure()) << "see " << base;
+    std::filesystem::remove_all(image);
+  }
+  std::filesystem::remove_all(base);
+}
+
 }  // namespace
 }  // namespace coffer

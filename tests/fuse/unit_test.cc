@@ -1,10 +1,17 @@
 // What needs no mount: node ids, counters, errno, ACLs, the kernel's list of mounts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <random>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "fs/fuse/attributes.h"
 #include "fs/fuse/count_table.h"
@@ -13,6 +20,7 @@
 #include "fs/fuse/nodes.h"
 #include "fs/fuse/posix_acl.h"
 #include "fs/fuse/upcall_meter.h"
+#include "fs/fuse/write_turns.h"
 
 namespace coffer::fuse {
 namespace {
@@ -25,6 +33,57 @@ TEST(UpcallMeter, CountsEachCallAndMeasuresSome) {
   }
   EXPECT_EQ(meter.calls(Upcall::kLookup), 2 * UpcallMeter::kEvery);
   EXPECT_GT(meter.cpu_ns(Upcall::kLookup), 0u);
+}
+
+// A request of `size` bytes that all say `mark`.
+WriteTurns::Request write_request(uint8_t mark, size_t size) {
+  void* memory = std::malloc(size);
+  std::memset(memory, mark, size);
+  return {memory, size};
+}
+
+TEST(WriteTurns, WhoComesToABusyFileLeavesHisWriteThere) {
+  constexpr size_t kSmall = 4096, kLarge = 1 << 20;
+  ActiveWrites active;
+  std::vector<int> order;
+  std::function<void()> meanwhile;
+  WriteTurns turns(active, [&](const WriteTurns::Request& r) {
+    const auto* bytes = static_cast<const uint8_t*>(r.memory);
+    EXPECT_TRUE(std::all_of(bytes, bytes + r.size, [&](uint8_t b) { return b == bytes[0]; }));
+    order.push_back(bytes[0]);
+    EXPECT_FALSE(active.wait_until_idle(std::chrono::nanoseconds(0)));
+    if (meanwhile) std::exchange(meanwhile, nullptr)();
+  });
+  auto take = [&](uint64_t file, uint8_t mark, size_t size) {
+    auto request = write_request(mark, size);
+    turns.take(file, request);
+    std::free(request.memory);
+  };
+  // All in one thread: whoever had to wait here would wait for ever.
+  meanwhile = [&] {
+    take(1, 2, kLarge);
+    take(1, 3, kSmall);
+    take(2, 4, kSmall);  // of another file: at once
+    take(1, 5, kLarge);
+    EXPECT_EQ(order, (std::vector<int>{1, 4}));
+  };
+  take(1, 1, kLarge);
+  EXPECT_EQ(order, (std::vector<int>{1, 4, 2, 3, 5}));
+  EXPECT_TRUE(active.wait_until_idle(std::chrono::nanoseconds(0)));
+
+  // Of what is too much to keep each is on his own, and that ends nobody's turn.
+  order.clear();
+  meanwhile = [&] {
+    const int fit = static_cast<int>(WriteTurns::kMostWaiting / kLarge);
+    for (int i = 0; i < fit; ++i) take(1, 2, kLarge);
+    EXPECT_EQ(order.size(), 1u);
+    take(1, 3, kLarge);
+    EXPECT_EQ(order, (std::vector<int>{1, 3}));
+  };
+  take(1, 1, kLarge);
+  EXPECT_EQ(order.size(), 2 + WriteTurns::kMostWaiting / kLarge);
+  take(1, 6, kSmall);
+  EXPECT_EQ(order.back(), 6);
 }
 
 TEST(CountTable, AgreesWithAMap) {

@@ -55,6 +55,90 @@ void expect_sound(Replica& replica) {
   for (const std::string& f : *faults) ADD_FAILURE() << f;
 }
 
+// A stream is sealed as it is written, and waited for by who syncs it.
+TEST(Replica, AnFsyncDoesNotWaitForWhatOthersStream) {
+  constexpr size_t kMebibyte = 1 << 20;
+  TempDir dir;
+  TestVolume volume;
+  std::mt19937_64 rng(1);
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  ASSERT_OK((*replica)->make_root());
+  Ino stream = make_file(**replica, kRootIno, "stream"), note = make_file(**replica, kRootIno, "note");
+  ASSERT_OK((*replica)->write(note, 0, random_content(rng, 100), false));
+  ASSERT_OK((*replica)->sync_all(true));
+  Bytes content;
+  bool waited = true;
+  // (Four times a second, the replica syncs what is streamed by itself.)
+  for (int i = 0; i < 20 && waited; ++i) {
+    const Bytes piece = random_content(rng, kMebibyte);
+    ASSERT_OK((*replica)->write(stream, content.size(), piece, false));
+    content.insert(content.end(), piece.begin(), piece.end());
+    EXPECT_EQ((*replica)->attributes(stream)->size, content.size());
+    const uint64_t before = (*replica)->counters().pack_syncs;
+    ASSERT_OK((*replica)->write(note, 0, random_content(rng, 100), false));
+    ASSERT_OK((*replica)->sync_file(note));
+    waited = (*replica)->counters().pack_syncs != before;
+  }
+  EXPECT_FALSE(waited);
+  EXPECT_EQ(read_all(**replica, stream).value(), content);
+  // Whoever wants it durable gets it.
+  const uint64_t before = (*replica)->counters().pack_syncs;
+  ASSERT_OK((*replica)->write(stream, 0, BytesView(content).last(kMebibyte), false));
+  ASSERT_OK((*replica)->sync_file(stream));
+  EXPECT_GT((*replica)->counters().pack_syncs, before);
+  std::copy_n(content.end() - kMebibyte, kMebibyte, content.begin());
+  EXPECT_EQ(read_all(**replica, stream).value(), content);
+}
+
+TEST(Replica, WhatIsStreamedComesBeforeWhatIsDoneToTheFileAfterIt) {
+  constexpr size_t kMebibyte = 1 << 20;
+  TempDir dir;
+  TestVolume volume;
+  std::mt19937_64 rng(2);
+  auto replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  ASSERT_OK((*replica)->make_root());
+  Ino file = make_file(**replica, kRootIno, "file"), copy = make_file(**replica, kRootIno, "copy");
+  Bytes content(3 * kMebibyte);
+  auto stream = [&](size_t at) {
+    const Bytes piece = random_content(rng, kMebibyte);
+    ASSERT_OK((*replica)->write(file, at, piece, false));
+    std::copy(piece.begin(), piece.end(), content.begin() + static_cast<long>(at));
+  };
+  for (size_t at = 0; at < content.size(); at += kMebibyte) stream(at);
+  stream(kMebibyte);  // over what is sealed and not named
+  const Bytes few = random_content(rng, 1000);
+  ASSERT_OK((*replica)->write(file, 77, few, false));  // over it, in memory
+  std::copy(few.begin(), few.end(), content.begin() + 77);
+  EXPECT_EQ(read_all(**replica, file).value(), content);
+  stream(0);
+  ASSERT_OK((*replica)->truncate(file, 2 * kMebibyte + 5));
+  content.resize(2 * kMebibyte + 5);
+  EXPECT_EQ(read_all(**replica, file).value(), content);
+  stream(kMebibyte);
+  ASSERT_OK((*replica)->punch_hole(file, kMebibyte + 3, 100'000));
+  std::fill_n(content.begin() + kMebibyte + 3, 100'000, uint8_t{0});
+  EXPECT_EQ(read_all(**replica, file).value(), content);
+  stream(0);
+  ASSERT_EQ((*replica)->copy_range(file, 0, copy, 0, content.size(), false).value(), content.size());
+  EXPECT_EQ(read_all(**replica, copy).value(), content);
+  stream(0);
+  ASSERT_OK((*replica)->rename(kRootIno, "file", kRootIno, "copy", model::RenameMode::kReplace));
+  (*replica)->forget(copy);
+  // A file that goes takes along what was streamed to it.
+  Ino gone = make_file(**replica, kRootIno, "gone");
+  ASSERT_OK((*replica)->write(gone, 0, Bytes(kMebibyte, 1), false));
+  ASSERT_OK((*replica)->unlink(kRootIno, "gone"));
+  (*replica)->forget(gone);
+  expect_sound(**replica);
+  replica->reset();
+  replica = volume.open(dir.path());
+  ASSERT_OK(replica);
+  EXPECT_EQ(read_all(**replica, (*replica)->lookup(kRootIno, "copy")->ino).value(), content);
+  expect_sound(**replica);
+}
+
 TEST(Replica, KeepsWhatWasWrittenAcrossReopen) {
   TempDir dir;
   TestVolume volume;
