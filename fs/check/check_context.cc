@@ -29,7 +29,8 @@ std::string_view to_string(Trouble trouble) {
 }
 
 CheckContext::CheckContext(ObjectStore& s, const VolumeSecrets& secrets, CheckOptions o)
-    : store(s),
+    : archived(s),
+      store(archived),
       options(std::move(o)),
       volume(secrets.volume),
       volume_signing(secrets.signing_public),
@@ -41,10 +42,16 @@ KeysOfEpoch CheckContext::keys() const {
 
 Result<void> CheckContext::list() {
   // Others may write meanwhile. What is referred to is put before what refers to it, so this order finds it.
-  for (const char* prefix : {kHintPrefix, kLogPrefix}) {
-    TRY(std::vector<ObjectInfo> found, store.list(prefix, options.stop));
-    for (ObjectInfo& info : found) objects.emplace(std::move(info.key), info.size);
-  }
+  TRY(std::vector<ObjectInfo> hints, store.list(kHintPrefix, options.stop));
+  for (ObjectInfo& info : hints) objects.emplace(std::move(info.key), info.size);
+  TRY(ArchivedLogs::Listing logs, archived.look(options.stop));
+  for (ObjectInfo& info : logs.objects) objects.emplace(std::move(info.key), info.size);
+  for (const auto& archive : logs.archives)
+    for (const ArchivedRecord& record : archive->index.records) {
+      if (!objects.emplace(record.name.key(), record.size).second) continue;
+      ++in_archives;
+      bytes_in_archives += record.size;
+    }
   TRY(std::vector<ObjectInfo> rest, store.list("", options.stop));
   for (ObjectInfo& info : rest)
     if (!info.key.starts_with(kHintPrefix) && !info.key.starts_with(kLogPrefix))

@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "fs/check/damage.h"
 #include "fs/replica/replica.h"
+#include "fs/sync/archived_logs.h"
 #include "fs/sync/checkpoint.h"
 #include "fs/sync/revocation.h"
 #include "fs/sync/volume.h"
@@ -41,7 +42,7 @@ class CheckContext {
   const EpochKeys* keys_of(Epoch epoch) const { return key_ring.find(epoch); }
   KeysOfEpoch keys() const;
 
-  // What the store listed, by key. Filled once.
+  // What the store listed, by key, and the records that only archives have, as if they were objects. Filled once.
   Result<void> list();
   bool has(const std::string& key) const { return objects.contains(key); }
 
@@ -50,13 +51,15 @@ class CheckContext {
   // the network, and ends the check.
   Result<std::optional<Bytes>> get(const std::string& key, size_t limit, const std::function<void(Error)>& refused);
 
-  ObjectStore& store;
+  ArchivedLogs archived;
+  ObjectStore& store;  // `archived`
   const CheckOptions options;
   const VolumeId volume;
   const PublicKey volume_signing;
   const KeyRing key_ring;
-  Revocations revocations;                  // filled before logs are looked at
-  std::map<std::string, uint64_t> objects;  // key, size
+  Revocations revocations;                          // filled before logs are looked at
+  std::map<std::string, uint64_t> objects;          // key, size
+  uint64_t in_archives = 0, bytes_in_archives = 0;  // of them: what is no object of its own
 
   std::vector<Damage> take_damages();
 

@@ -23,7 +23,7 @@ enum class Trouble {
 struct Damage {
   Trouble trouble = Trouble::kDamaged;
   std::string
-      thing;  // "head", "slot", "removal", "record", "checkpoint", "segment", "pack", "hint", "object", "replica"
+      thing;  // "head", "slot", "removal", "record", "archive", "checkpoint", "segment", "pack", "hint", "object", "replica"
   std::string object;              // its key in the store, or its file in the state directory
   std::string what;                // a sentence without its period: what it is and what is wrong
   std::string todo;                // sentences: what it means, and what can be done

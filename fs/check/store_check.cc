@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/check/archive_check.h"
 #include "fs/check/checkpoint_check.h"
 #include "fs/check/data_check.h"
 #include "fs/check/log_check.h"
@@ -211,7 +212,7 @@ void check_unneeded(CheckContext& c, const CheckpointCheck& checkpoints, const D
       continue;
     }
     if (parse_record_key(key) || parse_hint_key(key) || parse_checkpoint_hint(key) || parse_slot_key(key) ||
-        parse_epoch_hint(key) || key == kVolumeKey)
+        parse_epoch_hint(key) || parse_archive_key(key) || key == kVolumeKey)
       continue;
     if (!parse_pack_key(key)) {
       c.report({Trouble::kForeign,
@@ -278,6 +279,7 @@ Result<CheckOutcome> check_store(ObjectStore& store, const VolumeSecrets& secret
   TRYV(checkpoints.run());
   LogCheck logs(c, scratch);
   TRYV(logs.run(checkpoints.take_newest()));
+  TRYV(check_archives(c, logs.good()));
   if (logs.all_applied()) check_hints(c, logs.tails());
   check_seen(c, remembered, logs.tails());
   TRY(auto unsound, scratch.find_faults());
@@ -297,8 +299,9 @@ Result<CheckOutcome> check_store(ObjectStore& store, const VolumeSecrets& secret
   TRY(out.old_keys, find_old_keys(c, data.needed(), checkpoints.needed()));
   out.damages = c.take_damages();
   add_paths(out.damages, logs, data, scratch);
-  out.objects = c.objects.size();
+  out.objects = c.objects.size() - c.in_archives;
   for (const auto& [key, size] : c.objects) out.object_bytes += size;
+  out.object_bytes -= c.bytes_in_archives;
   out.records = logs.records();
   out.checkpoints = checkpoints.sound();
   out.packs = data.packs();

@@ -94,10 +94,8 @@ bool is_none(const json& collection, const char* name) {
 
 json collection_json(const Collection& c) {
   auto sum = [](const Collection::Sum& s) { return json{{"objects", s.objects}, {"bytes", s.bytes}}; };
-  return {{"when", format_time(c.when)},
-          {"live", sum(c.live)},
-          {"freed", sum(c.freed)},
-          {"waiting", sum(c.waiting)},
+  return {{"when", format_time(c.when)}, {"live", sum(c.live)},         {"freed", sum(c.freed)},
+          {"waiting", sum(c.waiting)},   {"archived", sum(c.archived)}, {"single", sum(c.single)},
           {"unknown", sum(c.unknown)}};
 }
 
@@ -127,6 +125,9 @@ std::string collection_text(const json& c, bool dry_run) {
   if (!is_none(c, "waiting"))
     out += line("waiting", sum_text(c, "waiting") + ": needed no more, but not for long enough");
   out += line("in use", sum_text(c, "live"));
+  if (!is_none(c, "archived")) out += line("archived", sum_text(c, "archived") + ": old records, put together");
+  if (!is_none(c, "single"))
+    out += line("deleted", sum_text(c, "single") + ": records that archives have had for long");
   if (!is_none(c, "unknown"))
     out +=
         line("unknown", sum_text(c, "unknown") + ": of work that never came to its end, or not coffer's; left alone");

@@ -90,7 +90,8 @@ struct Replica::Impl {
     EncodedPuts encoded;
   };
   std::optional<Settled> settled GUARDED_BY(state);
-  uint64_t times_forgotten GUARDED_BY(state) = 0;  // by set_stable: what was found before such a moment may bring it back
+  // By set_stable: what was found before such a moment may bring back what was forgotten at it.
+  uint64_t times_forgotten GUARDED_BY(state) = 0;
   std::set<Ino> orphans GUARDED_BY(state);  // unlinked, still known to the kernel
   // Orphans that hold what news took from under somebody. An entry stays when its conflict copy was made: somebody may be on
   // his way to the old number.

@@ -6,7 +6,7 @@ namespace coffer {
 
 namespace {
 
-constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kRowVersion = 1, kSumsVersion = 2;
 constexpr size_t kPrefix = sizeof kDeadPrefix - 1;
 
 }  // namespace
@@ -46,9 +46,10 @@ RowKey collection_key() { return clear_key("Sl"); }
 Bytes encode(const Collection& collection) {
   Bytes out;
   Writer w(out);
-  w.u8(kRowVersion);
+  w.u8(kSumsVersion);
   w.u64(static_cast<uint64_t>(collection.when.ns));
-  for (const Collection::Sum* sum : {&collection.live, &collection.freed, &collection.waiting, &collection.unknown}) {
+  for (const Collection::Sum* sum : {&collection.live, &collection.freed, &collection.waiting, &collection.unknown,
+                                     &collection.archived, &collection.single}) {
     w.u64(sum->objects);
     w.u64(sum->bytes);
   }
@@ -57,10 +58,12 @@ Bytes encode(const Collection& collection) {
 
 Result<Collection> decode_collection(BytesView row) {
   Reader in(row);
-  if (in.u8() > kRowVersion) return fail(Code::kTooNew, "what the last collection did was written by a later coffer");
+  const uint8_t version = in.u8();
+  if (version > kSumsVersion) return fail(Code::kTooNew, "what the last collection did was written by a later coffer");
   Collection out;
   out.when.ns = static_cast<int64_t>(in.u64());
-  for (Collection::Sum* sum : {&out.live, &out.freed, &out.waiting, &out.unknown}) {
+  for (Collection::Sum* sum : {&out.live, &out.freed, &out.waiting, &out.unknown, &out.archived, &out.single}) {
+    if (version < 2 && (sum == &out.archived || sum == &out.single)) continue;
     sum->objects = in.u64();
     sum->bytes = in.u64();
   }

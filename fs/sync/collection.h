@@ -1,7 +1,8 @@
 // What collecting works with: objects that nobody needs any more, since when, and what was done about it.
 //
 // Rows (keys clear): "Sg" object 16 -> version u8 = 1 | kind u8 | bytes u64 | since i64: an object that is dead (DeadObject)
-//                    "Sl"           -> version u8 = 1 | when i64 | live, freed, waiting, unknown, each: objects u64 | bytes u64
+//                    "Sl"           -> version u8 = 2 | when i64 | live, freed, waiting, unknown, archived, single, each:
+//                                      objects u64 | bytes u64 (1: without the last two)
 #pragma once
 
 #include <map>
@@ -39,10 +40,12 @@ struct Collection {
     bool operator==(const Sum&) const = default;
   };
   WallTime when;
-  Sum live;     // packs that are objects of their own, and that files refer to
-  Sum freed;    // deleted; of a dry run: that would have been
-  Sum waiting;  // dead, and not for long enough
-  Sum unknown;  // only when the objects were listed: neither packs of any record nor of a checkpoint that is known
+  Sum live;      // packs that are objects of their own, and that files refer to
+  Sum freed;     // deleted; of a dry run: that would have been
+  Sum waiting;   // dead, and not for long enough
+  Sum archived;  // records that were put into archives (archiver.h)
+  Sum single;    // objects of records that were deleted, since archives hold them
+  Sum unknown;   // only when the objects were listed: neither packs of any record nor of a checkpoint that is known
   bool operator==(const Collection&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "fs/replica/row_parts.h"
+#include "fs/sync/archiver.h"
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/checkpoint_row.h"
 #include "fs/sync/object_keys.h"
@@ -194,12 +195,14 @@ Result<Collection> Collector::run(const CollectOptions& options, const std::stop
   if (options.dry_run) {
     for (const auto& [id, object] : ripe)
       if (!looked.there || looked.there->contains(id)) sums.freed.add(object.bytes);
+    TRYV(Archiver(c_, options, stop).run(sums));
     return sums;
   }
   if (auto swept = sweep_pairing(c_.store, sums.when); !swept)
     log_line(LogLevel::kWarning, "old requests to be let in are not swept: " + swept.error().what());
   TRYV(c_.replica.put_rows(looked.rows, false));
   Result<void> removed = remove(ripe, looked, stop, report);
+  if (removed) removed = Archiver(c_, options, stop).run(sums);
   RowPut row{collection_key(), encode(sums)};
   TRYV(c_.replica.put_rows(std::span(&row, 1), false));
   {
@@ -253,6 +256,7 @@ void Collector::run_if_due(const std::stop_token& stop) {
   if (recent || here.count() < not_before_) return;
   CollectOptions options;
   options.grace = c_.options.collect_grace;
+  options.archive_grace = c_.options.archive_grace;
   auto done = run(options, stop, {});
   if (done || done.error().code() == Code::kBusy || stop.stop_requested()) return;
   not_before_ = (here + std::min(kRetry, c_.options.collect_every)).count();

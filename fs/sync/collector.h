@@ -1,5 +1,5 @@
 // Deletes from the store what nobody needs any more: packs to which no file refers, and what superseded checkpoints have
-// left. Records stay, and with them the packs that they carry.
+// left. Records stay, and with them the packs that they carry; old ones move into archives (archiver.h).
 //
 // A pack is dead when no file of this replica's refers to it, at a moment when nothing is pending here, every record that
 // is known is applied, and every record with changes is below the stable line. Each device whose log is open has then

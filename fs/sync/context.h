@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "fs/sync/archive_rows.h"
 #include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/own_log.h"
@@ -27,7 +28,8 @@ struct SyncContext {
         clock(*o.clock),
         problems(clock),
         not_here_yet(clock),
-        store(s, problems, clock),
+        archived(s, remember_archives(r)),
+        store(archived, problems, clock),
         tails([&r](const RowKey& key) { return r.get_row(key); }),
         kept(r) {
     replica.key_ring().add(secrets.epoch_keys);
@@ -95,8 +97,9 @@ struct SyncContext {
   const Clock& clock;
   Problems problems;
   Problems not_here_yet;  // what is known to exist, and may only be late; their `what` is a thing, not a sentence
-  StoreWatch store;
-  LogTails tails;  // changes only under the turn
+  ArchivedLogs archived;
+  StoreWatch store;  // through `archived`
+  LogTails tails;    // changes only under the turn
   KeptRecords kept;
   Revocations revocations;           // all that are known; only the news thread adds
   std::atomic<bool> revoked{false};  // this device: it publishes nothing any more

@@ -5,6 +5,7 @@
 
 #include "base/failpoint.h"
 #include "crypto/key_ring.h"
+#include "fs/sync/archived_logs.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/parallel.h"
 #include "fs/sync/record.h"
@@ -181,7 +182,8 @@ class Renewal {
 
 }  // namespace
 
-Result<std::vector<Member>> read_members(ObjectStore& store, const VolumeSecrets& secrets) {
+Result<std::vector<Member>> read_members(ObjectStore& remote, const VolumeSecrets& secrets) {
+  ArchivedLogs store(remote);
   TRY(std::vector<ObjectInfo> found, store.list(kLogPrefix));
   const KeyRing keys(secrets.epoch_keys);
   std::map<DeviceId, Member> members;
@@ -299,7 +301,8 @@ class ChainWalk {
 
 }  // namespace
 
-Result<std::vector<LogHead>> accepted_heads(ObjectStore& store, const VolumeSecrets& secrets, const Member& member) {
+Result<std::vector<LogHead>> accepted_heads(ObjectStore& remote, const VolumeSecrets& secrets, const Member& member) {
+  ArchivedLogs store(remote);
   TRY(std::vector<ObjectInfo> found, store.list(kLogPrefix));
   std::map<LogId, ChainWalk::Numbers> logs;
   for (const ObjectInfo& info : found)

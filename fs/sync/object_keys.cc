@@ -76,6 +76,17 @@ std::optional<std::pair<ObjectId, bool>> parse_id_key(std::string_view key, std:
 std::string RecordName::key() const { return log_prefix(log) + number_and_tag(*this); }
 std::string RecordName::hint() const { return kHintPrefix + log.str() + "-" + number_and_tag(*this); }
 std::string log_prefix(const LogId& log) { return kLogPrefix + log.str() + "/"; }
+std::optional<LogId> parse_log_prefix(std::string_view prefix) {
+  if (!prefix.ends_with('/')) return std::nullopt;
+  prefix.remove_suffix(1);
+  auto id = parse_id_key(prefix, kLogPrefix, "/");
+  return id && !id->second ? std::optional(LogId::from(id->first.view())) : std::nullopt;
+}
+std::string archive_key(const ObjectId& archive) { return kArchivePrefix + archive.str(); }
+std::optional<ObjectId> parse_archive_key(std::string_view key) {
+  auto id = parse_id_key(key, kArchivePrefix, "/");
+  return id && !id->second ? std::optional(id->first) : std::nullopt;
+}
 std::optional<RecordName> parse_record_key(std::string_view key) { return parse_after(kLogPrefix, '/', key); }
 std::optional<RecordName> parse_hint_key(std::string_view key) { return parse_after(kHintPrefix, '-', key); }
 

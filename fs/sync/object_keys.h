@@ -6,6 +6,7 @@
 //   slot/<slot id, 32 hex>.removed               that a key slot counts no more
 //   slot/<id, 32 hex>.revoked                    that a device is a member no more (revocation.h)
 //   log/<log, 32 hex>/<n>-<tag, 16 hex>          record n of a log, n in decimal from 1; the tag is random
+//   log/archive/<id, 32 hex>                     many records in one object (record_archive.h)
 //   head/<log, 32 hex>-<n>-<tag, 16 hex>         a hint without content: that record exists. One LIST of head/ tells the
 //                                                newest record of every log, with its key. Written after the record, the
 //                                                one before is removed; never trusted, never needed.
@@ -31,6 +32,7 @@ namespace coffer {
 inline constexpr char kVolumeKey[] = "coffer";
 inline constexpr char kSlotPrefix[] = "slot/";
 inline constexpr char kLogPrefix[] = "log/";
+inline constexpr char kArchivePrefix[] = "log/archive/";
 inline constexpr char kHintPrefix[] = "head/";
 inline constexpr char kObjectPrefix[] = "obj/";
 inline constexpr char kPairPrefix[] = "pair/";
@@ -57,6 +59,9 @@ struct CheckpointName {
 };
 
 std::string log_prefix(const LogId& log);
+std::optional<LogId> parse_log_prefix(std::string_view prefix);
+std::string archive_key(const ObjectId& archive);
+std::optional<ObjectId> parse_archive_key(std::string_view key);
 std::optional<RecordName> parse_record_key(std::string_view key);
 std::optional<RecordName> parse_hint_key(std::string_view key);
 std::optional<CheckpointName> parse_checkpoint_hint(std::string_view key);

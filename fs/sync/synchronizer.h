@@ -48,6 +48,11 @@ struct SyncOptions {
   // how often a device that writes checkpoints looks for it.
   Nanos collect_grace = std::chrono::days(30);
   Nanos collect_every = std::chrono::hours(24);
+  // Old records are put together into archives of so many bytes at most (archiver.h), the last ones when there are so many of
+  // them; 0: never.
+  Nanos archive_grace = std::chrono::days(30);  // for the objects that they were
+  unsigned archive_from = 128;
+  uint64_t archive_bytes = 8 << 20;
   unsigned uploads = 4, fetches = 8;  // threads
   // The key slots that this device remembers (key_slots.h); null: nobody looks after slots, nor takes up new epochs.
   SlotCopies* slot_copies = nullptr;
@@ -57,6 +62,7 @@ struct CollectOptions {
   Nanos grace = std::chrono::days(30);
   bool list_objects = false;  // also finds what superseded checkpoints left long ago, and tells what is unknown
   bool dry_run = false;       // deletes nothing, and notes nothing
+  std::optional<Nanos> archive_grace = {};  // of objects of records that archives hold, if it is another
 };
 
 // A member, by what is applied here. Times are by its own clock.

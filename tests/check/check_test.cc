@@ -6,6 +6,7 @@
 #include "fs/check/store_repair.h"
 #include "fs/sync/key_slots.h"
 #include "fs/sync/object_keys.h"
+#include "fs/sync/record_archive.h"
 #include "tests/sync/device.h"
 
 namespace coffer::test {
@@ -461,6 +462,75 @@ TEST_F(CheckTest, RepairPutsBackRecordsThatThisDeviceKeeps) {
   b_->stop(false);
 }
 
+// ---- Archives of records
+
+class ArchivedCheckTest : public CheckTest {
+ protected:
+  // Puts all records into one, and returns its key.
+  std::string archive_all() {
+    std::vector<std::pair<RecordName, Bytes>> records;
+    for (const std::string& key : keys(kLogPrefix)) {
+      records.emplace_back(*parse_record_key(key), *memory_->get(key, kRecordMax));
+      memory_->erase(key);
+    }
+    const ObjectId id = fixed_id<ObjectId>(9);
+    memory_->plant(archive_key(id), make_archive(id, records));
+    return archive_key(id);
+  }
+  ArchivedRecord in_archive(const std::string& archive, const std::string& key) {
+    return *decode_archive_index(*parse_archive_key(archive), memory_->snapshot().at(archive))
+                ->find(*parse_record_key(key));
+  }
+};
+
+TEST_F(ArchivedCheckTest, RecordsAreReadFromThem) {
+  const CheckOutcome before = check(remembered());
+  const size_t records = keys(kLogPrefix).size();
+  archive_all();
+  const CheckOutcome outcome = check(remembered());
+  EXPECT_EQ(outcome.faults(), 0u) << list(outcome);
+  EXPECT_EQ(outcome.records, before.records);
+  EXPECT_EQ(outcome.files, before.files);
+  EXPECT_EQ(outcome.objects, before.objects - records + 1);
+  EXPECT_EQ(outcome.damages.size(), before.damages.size()) << list(outcome);
+}
+
+TEST_F(ArchivedCheckTest, ADamagedRecordInThemIsToldAndPutBack) {
+  b_->open();
+  const std::string key = record("b", log("b").number);
+  const Bytes whole = memory_->snapshot().at(key);
+  const std::string archive = archive_all();
+  const ArchivedRecord place = in_archive(archive, key);
+  change(archive, [&](Bytes& b) { b[place.offset + 60] ^= 1; });
+  CheckOutcome outcome = check(remembered());
+  expect(outcome, archive, Trouble::kDamaged, "archive", "has 1 records");
+  expect(outcome, key, Trouble::kDamaged, "record", "is refused");
+  ASSERT_OK(repair_store(*memory_, secrets_, remembered(), &b_->replica(), outcome, {}));
+  EXPECT_TRUE(memory_->snapshot().at(key) == whole);
+  outcome = check(remembered());
+  EXPECT_EQ(outcome.faults(), 0u) << list(outcome);
+  expect(outcome, archive, Trouble::kUnneeded, "archive", "elsewhere");
+  b_->stop(false);
+}
+
+TEST_F(ArchivedCheckTest, WhatIsNoArchiveAnyMoreIsTold) {
+  const std::string key = record("a", 1);
+  const std::string archive = archive_all();
+  const Bytes whole = memory_->snapshot().at(archive);
+  cut(archive);
+  CheckOutcome outcome = check(remembered());
+  expect(outcome, archive, Trouble::kCutOff, "archive", "bytes instead of");
+  EXPECT_GE(outcome.faults(), 2u) << list(outcome);  // and what was in it
+  memory_->plant(archive, Bytes(whole.begin(), whole.begin() + 20));
+  expect(check(), archive, Trouble::kCutOff, "archive", "is refused");
+  memory_->plant(archive, whole);
+  change(archive, [](Bytes& b) { b[40] ^= 1; });
+  expect(check(), archive, Trouble::kDamaged, "archive", "is refused");
+  memory_->erase(archive);
+  memory_->plant(archive_key(fixed_id<ObjectId>(8)), whole);
+  expect(check(), archive_key(fixed_id<ObjectId>(8)), Trouble::kDamaged, "archive", "another archive");
+}
+
 // What it has not, it leaves and says so.
 TEST_F(CheckTest, RepairDoesNotInvent) {
   const std::string last = record("b", log("b").number);
@@ -562,6 +632,15 @@ TEST_F(RebuildTest, FromPacksAndRecordsWithoutCheckpoints) {
   EXPECT_TRUE(files["/dir/small"] == text(1000, 1));
   EXPECT_TRUE(files["/dir/big"] == noise(1 << 20, 2));
   EXPECT_TRUE(files["/later"] == text(2000, 4));
+  // The same when an archive has the records.
+  std::vector<std::pair<RecordName, Bytes>> records;
+  for (const std::string& key : keys(kLogPrefix))
+    records.emplace_back(*parse_record_key(key), *memory_->get(key, kRecordMax));
+  erase_all(kLogPrefix);
+  memory_->plant(archive_key(ObjectId{}), make_archive(ObjectId{}, records));
+  EXPECT_EQ(rebuild(), files);
+  erase_all(kLogPrefix);
+  for (const auto& [name, bytes] : records) memory_->plant(name.key(), bytes);
   // One log less: its names and its small files are gone, and what is in packs is not.
   erase_all(log_prefix(log("b").log));
   files = rebuild();

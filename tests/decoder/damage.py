@@ -69,7 +69,7 @@ class Tester:
 
     def run(self) -> None:
         former: dict[str, tuple[str, bytes]] = {}
-        for key in filter(is_ours, self.store.keys()):
+        for key in filter(is_ours, self.store.objects()):
             data = self.store.get(key)
             if not data:
                 continue  # a hint

@@ -1,9 +1,10 @@
 """Each object of a store, looked at by itself: what it is, whether it is whole, and how much of it is no padding."""
 from dataclasses import dataclass, field
 
+from archives import read_archive, record_in
 from codec import Fault, Reader, padded_size
 from checkpoint import open_root, open_segment
-from records import read_record
+from records import open_record, read_record
 from sealing import AEAD_OVERHEAD, FRAME, PACK_INDEX, Keys, blake2b
 from store import Store, in_hex
 
@@ -68,6 +69,8 @@ def describe(store: Store, keys: Keys, key: str) -> Described:
         return Described("removal" if name.endswith(".removed") else "revocation", len(data))
     if kind in ("coffer", "head", "slot"):  # a slot is opened by whoever has its secret
         return Described({"coffer": "volume", "head": "hint"}.get(kind, kind), len(data))
+    if key.startswith("log/archive/"):
+        return describe_archive(keys, bytes.fromhex(key.rpartition("/")[2]), data)
     if kind == "log":
         number = int(name.partition("/")[2].partition("-")[0])
         used = read_record(store, keys, key, bytes.fromhex(name[:32]), number).used
@@ -82,6 +85,15 @@ def describe(store: Store, keys: Keys, key: str) -> Described:
     raise Fault("; ".join(faults))
 
 
+def describe_archive(keys: Keys, object_id: bytes, data: bytes) -> Described:
+    archive = read_archive(object_id, data)
+    used = archive.index_end
+    for key, place in archive.records.items():
+        _, log, name = key.split("/")
+        used += open_record(record_in(data, place), keys, key, bytes.fromhex(log), int(name.partition("-")[0])).used
+    return Described("archive", used)
+
+
 def describe_root(keys: Keys, object_id: bytes, data: bytes) -> Described:
     return Described("root", open_root(keys, object_id, data)[1])
 
@@ -94,6 +106,8 @@ def is_ours(key: str) -> bool:
     parts = key.split("/")
     if parts[0] == "log" and len(parts) == 3:
         number, _, tag = parts[2].partition("-")
+        if parts[1] == "archive":
+            return in_hex(parts[2], 32)
         return in_hex(parts[1], 32) and number.isdecimal() and in_hex(tag, 16)
     if parts[0] == "obj" and len(parts) == 3:
         return in_hex(parts[2], 32) and parts[2].startswith(parts[1])
@@ -101,7 +115,7 @@ def is_ours(key: str) -> bool:
 
 
 def describe_objects(store: Store, keys: Keys) -> None:
-    for key in filter(is_ours, store.keys()):
+    for key in filter(is_ours, store.objects()):
         try:
             found = describe(store, keys, key)
         except Fault as fault:

@@ -38,7 +38,10 @@ class Record:
 
 
 def read_record(store: Store, keys: Keys, key: str, log: bytes, number: int) -> Record:
-    data = store.get(key)
+    return open_record(store.get(key), keys, key, log, number)
+
+
+def open_record(data: bytes, keys: Keys, key: str, log: bytes, number: int) -> Record:
     epoch = Reader(data).u32()
     head = Reader(keys.unseal(RECORD, epoch, log, number, data[4:54], b"h"))
     head.version(head.u16(), 1, "a record")

@@ -4,6 +4,7 @@
 #include "cache/row_codec.h"
 #include "crypto/associated_data.h"
 #include "fs/replica/bookkeeping.h"
+#include "fs/sync/archive_rows.h"
 #include "fs/sync/collection.h"
 #include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
@@ -77,7 +78,13 @@ void run(BytesView input) {
       return is_stable(decode_kept_record(bytes), decode_kept_record);
     case 11:
       return is_stable(decode_rewriting(bytes), decode_rewriting);
+    case 12:
+      if (auto since = decode_archive_seen(bytes))
+        require(must(decode_archive_seen(encode_archive_seen(*since))) == *since,
+                "since when an archive was seen comes back");
+      return;
     default:
+      (void)parse_archive_seen_key(as_string(bytes));
       (void)parse_orphan_key(as_string(bytes));
   }
 }

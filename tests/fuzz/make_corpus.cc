@@ -11,12 +11,14 @@
 #include "crypto/slot_contents.h"
 #include "fs/replica/bookkeeping.h"
 #include "fs/replica/journal_entry.h"
+#include "fs/sync/archive_rows.h"
 #include "fs/sync/checkpoint_loader.h"
 #include "fs/sync/collection.h"
 #include "fs/sync/kept_records.h"
 #include "fs/sync/log_tails.h"
 #include "fs/sync/object_keys.h"
 #include "fs/sync/pairing.h"
+#include "fs/sync/record_archive.h"
 #include "fs/sync/revocation.h"
 #include "fs/sync/rewriting.h"
 #include "fs/sync/volume.h"
@@ -263,6 +265,7 @@ void rows() {
   local(8, "collection", encode(Collection{WallTime{5}, {1, 2}, {3, 4}, {5, 6}, {7, 8}}));
   local(11, "rewriting", encode(Rewriting{Rewriting::Phase::kDone, 7, WallTime{5}, WallTime{6}, true, 0, 0, 0}));
   local(9, "dead_key", to_bytes(dead_object_key(ObjectId{}).bytes));
+  local(12, "archive_seen", encode_archive_seen(WallTime{5}));
   local(10, "kept_record", encode(KeptRecord{{LogId{}, 5, 7}, 4096, WallTime{5}}));
 }
 
@@ -430,10 +433,22 @@ void store() {
   head.volume.bytes.fill(1);
   head.signing_public.bytes.fill(2);
   write("volume_head", "head", encode(head));
+  const Bytes archive = make_archive(
+      ObjectId{},
+      std::vector<std::pair<RecordName, Bytes>>{{RecordName{LogId{}, 2, 7}, Bytes(5)},
+                                                {RecordName{LogId{}, 1, 6}, Bytes(3)},
+                                                {RecordName{LogId::from(Bytes(LogId::kSize, 1)), 300, 8}, Bytes(4)}});
+  Bytes whole{0}, index{1};
+  Writer(whole).raw(archive);
+  Writer(index).raw(BytesView(archive).subspan(30, must(archive_index_size(archive)) - 30 - Hash::kSize));
+  write("archive", "object", whole);
+  write("archive", "index", index);
   RecordName name;
   name.number = 17;
   name.tag = 0xabcdef;
   write("object_keys", "record", as_bytes(name.key()));
+  write("object_keys", "archive", as_bytes(archive_key(ObjectId{})));
+  write("object_keys", "log", as_bytes(log_prefix(LogId{})));
   write("object_keys", "hint", as_bytes(name.hint()));
   write("object_keys", "answer", as_bytes(pair_answer_key(ObjectId{})));
   write("object_keys", "checkpoint", as_bytes(CheckpointName{17, ObjectId{}}.hint()));

@@ -8,6 +8,8 @@ void coffer::fuzz::run(BytesView input) {
   std::string_view key = as_string(input);
   if (auto record = parse_record_key(key)) require(record->key() == key, "a record has one key");
   if (auto record = parse_hint_key(key)) require(record->hint() == key, "a record has one hint");
+  if (auto id = parse_archive_key(key)) require(archive_key(*id) == key, "an archive has one key");
+  if (auto log = parse_log_prefix(key)) require(log_prefix(*log) == key, "a log has one prefix");
   if (auto id = parse_pack_key(key)) require(pack_key(*id) == key, "a pack has one key");
   if (auto name = parse_slot_key(key))
     require((name->removal      ? slot_removal_key(name->slot)

@@ -56,7 +56,7 @@ mount_on "$store" "$work/m1" --state-dir "$work/s3" --device-name three
 echo first >"$work/m1/round"
 "$coffer" sync --quiet "$work/m1"
 "$coffer" key rotate "$store" --recovery-key-file "$key" >"$work/said" || fail "$(cat "$work/said")"
-for round in $(seq 70); do  # records, so that one is due
+for round in $(seq 100); do  # records, so that one is due, and later an archive
   echo "$round" >"$work/m1/round"
   "$coffer" sync --quiet "$work/m1"
 done
@@ -75,13 +75,28 @@ describe "$work/m1" >"$work/mounted"
 compare "by the checkpoint" --recovery-key-file "$key"
 [ ! -s "$work/said" ] || fail "the decoder had something to say: $(cat "$work/said")"
 compare "by all records" --recovery-key-file "$key" --no-checkpoint
-find "$store/log" -type f -exec od -An -tu4 -N4 {} \; | sort -u >"$work/epochs"
+find "$store/log" -type f -not -path '*/archive/*' -exec od -An -tu4 -N4 {} \; | sort -u >"$work/epochs"
 [ "$(wc -l <"$work/epochs")" = 2 ] || fail "the records are of the epochs $(cat "$work/epochs")"
 all=$("$decode" --no-checkpoint --recovery-key-file "$key" "$store" log | wc -l)
 after=$("$decode" --recovery-key-file "$key" "$store" log | wc -l)
 [ "$after" -lt $((all / 2)) ] || fail "of $all records, $after were read beside the checkpoint"
 "$decode" --recovery-key-file "$key" "$store" list >"$work/list"
 grep -qF "'/larger/5000001'" "$work/list" || fail "list: $(head "$work/list")"
+
+# Old records move into archives, and the objects that they were go.
+cp -r "$store" "$work/single"
+rm -rf "$work/single/log/archive"
+mount_on "$store" "$work/m1" --state-dir "$work/s3" --device-name three
+"$coffer" gc --grace 0 "$work/m1" >"$work/said"
+"$coffer" gc --grace 0 "$work/m1" >>"$work/said"
+"$coffer" unmount "$work/m1"
+ls "$store"/log/archive/* >/dev/null || fail "no archive of $all records: $(cat "$work/said")"
+left=$(find "$store/log" -type f | wc -l)
+[ "$left" -lt $((all / 2)) ] || fail "of $all records, $left are objects still: $(cat "$work/said")"
+compare "by the checkpoint, beside archives" --recovery-key-file "$key"
+compare "by records in archives" --recovery-key-file "$key" --no-checkpoint
+[ "$("$decode" --no-checkpoint --recovery-key-file "$key" "$store" log | wc -l)" -ge "$all" ] || fail "archives lack records"
+"$coffer" check "$store" --recovery-key-file "$key" >"$work/said" || fail "check beside archives: $(cat "$work/said")"
 
 # One bit, a piece cut off, and contents exchanged: each object by itself.
 "$here/../decoder/damage.py" "$store" "$COFFER_PASSPHRASE_FILE" "$key"
@@ -91,18 +106,22 @@ refused() {  # WHAT COMMAND...
   local what=$1
   shift
   rm -rf "$work/restored" "$work/restored.links" "$work/broken"
-  cp -r "$store" "$work/broken"
+  cp -r "$from" "$work/broken"
   (cd "$work/broken" && eval "$1")
   expect 1 "$decode" --no-checkpoint --recovery-key-file "$key" "$work/broken" restore "$work/restored"
   grep -q '^damaged: ' <<<"$said" || fail "$what: $said"
 }
 # shellcheck disable=SC2016
 {
+  from=$work/single
   refused "a record is gone" 'rm "$(ls log/*/2-* | head -n 1)"'
   refused "a record under another number" 'f=$(ls log/*/2-* | head -n 1); mv "$f" "${f/\/2-/\/3-}"'
   refused "a log under another name" 'd=$(ls -d log/* | head -n 1); mv "$d" log/00000000000000000000000000000000'
   refused "a pack is gone" 'rm "$(ls -S obj/*/* | head -n 1)"'
   refused "a pack in the place of another" 'set -- $(ls -S obj/*/* | head -n 2); cp "$1" "$2"'
+  from=$store
+  refused "an archive is gone" 'rm "$(ls log/archive/* | head -n 1)"'
+  refused "an archive under another name" 'mv "$(ls log/archive/* | head -n 1)" log/archive/00000000000000000000000000000000'
 }
 expect 3 "$decode" --passphrase-file /etc/hostname "$store" list
 tr 0-9A-Z 1-9A-Z0 <"$key" >"$work/wrong"

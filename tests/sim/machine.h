@@ -51,6 +51,7 @@ class Machine {
   void close_files() { run_->kernel.unmount(); }
   // Publishes all and takes all news; an error when that takes longer than `patience`.
   Result<void> sync(Nanos patience);
+  Result<Collection> collect();  // old records into archives; nothing else is old enough to go
 
   std::string tree(std::set<Hash>* live) { return run_->kernel.tree(live); }
   std::vector<std::string> faults();

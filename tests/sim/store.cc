@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/sync/record_archive.h"
 #include "remote/wait.h"
 
 namespace coffer::sim {
@@ -45,7 +46,16 @@ bool SharedStore::shown(const Object& object, const std::string& key, uint64_t v
 std::shared_ptr<const Bytes> SharedStore::find(const std::string& key) {
   play_again();
   auto it = objects_.find(key);
-  return it == objects_.end() ? nullptr : it->second.data;
+  if (it != objects_.end()) return it->second.data;
+  auto name = parse_record_key(key);
+  it = objects_.lower_bound(kArchivePrefix);
+  for (; name && it != objects_.end() && it->first.starts_with(kArchivePrefix); ++it) {
+    auto index = decode_archive_index(*parse_archive_key(it->first), *it->second.data);
+    const ArchivedRecord* record = index ? index->find(*name) : nullptr;
+    if (record)
+      return std::make_shared<const Bytes>(to_bytes(BytesView(*it->second.data).subspan(record->offset, record->size)));
+  }
+  return nullptr;
 }
 
 std::vector<std::string> SharedStore::keys(const std::string& prefix) {

@@ -29,7 +29,7 @@ class SharedStore {
   SharedStore(uint64_t seed, StoreHabits habits) : random_(seed), habits_(habits) {}
 
   void be_good();  // from now on: everything is shown, nothing fails
-  // What a store that hides nothing would answer.
+  // What a store that hides nothing would answer; of a record, also when an archive has it.
   std::shared_ptr<const Bytes> find(const std::string& key);
   std::vector<std::string> keys(const std::string& prefix);
 

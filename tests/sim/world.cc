@@ -12,6 +12,7 @@
 #include "base/thread.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "fs/sync/archived_logs.h"
 #include "tests/sim/machine.h"
 
 namespace coffer::sim {
@@ -131,6 +132,21 @@ void settle(World& world, std::deque<std::unique_ptr<Machine>>& machines) {
       give_up("trees differ:\n" + machines[0]->name() + ":\n" + trees[0] + machines[i]->name() + ":\n" + trees[i]);
 }
 
+// Nearly all records move into archives, and their objects go; most machines are not there meanwhile.
+void archive(World& world, std::deque<std::unique_ptr<Machine>>& machines) {
+  if (!world.options.has("archive")) return;
+  for (auto& m : machines)
+    if (m != machines[0]) m->stop();
+  for (int done = 0, tries = 0; done < 2 && tries < 4; ++tries) {
+    (void)machines[0]->sync(minutes(30));
+    auto collected = machines[0]->collect();
+    if (collected) ++done;
+    if (!collected && collected.error().code() != Code::kBusy)
+      give_up(machines[0]->name() + " cannot archive: " + collected.error().what());
+    if (!collected) Scheduler::current()->sleep(minutes(20));
+  }
+}
+
 void check(World& world, std::deque<std::unique_ptr<Machine>>& machines) {
   std::set<Hash> live;
   const std::string tree = machines[0]->tree(&live);
@@ -161,6 +177,8 @@ void run_machines(World& world) {
   for (unsigned i = 0; i < machines.count; ++i) machines.all.push_back(std::make_unique<Machine>(world, i));
   for (unsigned i = 0; i < machines.count; ++i) machines.begin(world, i);
   for (size_t i = 0; i < machines.lives.size(); ++i) machines.lives[i].join();
+  settle(world, machines.all);
+  archive(world, machines.all);
   settle(world, machines.all);
   check(world, machines.all);
 }
@@ -214,11 +232,19 @@ std::string run_seed(const Options& options) {
   scheduler.run([&] {
     World world(options);
     run_machines(world);
-    char line[200];
-    std::snprintf(line, sizeof line, "seed %llu: %llu operations, %zu fsyncs, %llu switches, trace %016llx",
-                  static_cast<unsigned long long>(options.seed), static_cast<unsigned long long>(world.operations),
-                  world.versions.acknowledged_count(), static_cast<unsigned long long>(scheduler.switches()),
-                  static_cast<unsigned long long>(scheduler.fingerprint()));
+    Connection connection(world.store, 0);
+    ArchivedLogs logs(connection);
+    const size_t shown = logs.list(kLogPrefix).value().size(), archives = world.store->keys(kArchivePrefix).size();
+    const size_t archived = shown - world.store->keys(kLogPrefix).size();
+    char line[240];
+    std::snprintf(
+        line, sizeof line,
+        "seed %llu: %llu operations, %zu fsyncs, %zu records, %zu of them only in %zu archives, %llu switches, "
+        "trace %016llx",
+        static_cast<unsigned long long>(options.seed), static_cast<unsigned long long>(world.operations),
+        world.versions.acknowledged_count(), shown - archives, archived, archives,
+        static_cast<unsigned long long>(scheduler.switches()),
+        static_cast<unsigned long long>(scheduler.fingerprint()));
     report = line;
   });
   return report;

@@ -16,7 +16,7 @@ namespace coffer::sim {
 // What `--without` can leave out.
 inline constexpr std::string_view kSwitches[] = {
     "crash", "restart", "offline", "clone", "restore", "join",  "skew",     "checkpoint", "slow", "fail",  "again",
-    "late",  "hold",    "rename",  "link",  "remove",  "xattr", "truncate", "directory",  "big",  "ahead",
+    "late",  "hold",    "rename",  "link",  "remove",  "xattr", "truncate", "directory",  "big",  "ahead", "archive",
 };
 
 struct Options {

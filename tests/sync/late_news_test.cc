@@ -17,6 +17,7 @@ class LateNewsTest : public DevicesTest {
  protected:
   // Another place with the same directory: what a program that carries files has brought there so far.
   std::shared_ptr<MemoryStore> elsewhere_ = std::make_shared<MemoryStore>();
+  std::map<std::string, Bytes> c_knew_;  // what was carried to c before it left
 
   static void carry(const MemoryStore& from, MemoryStore& to) {
     auto there = to.snapshot();
@@ -43,6 +44,7 @@ class LateNewsTest : public DevicesTest {
   // c joins in its own place, sees all that there is, and leaves: in order, or as if it had lost its power.
   void c_visits(bool in_order = true) {
     carry(*memory_, *elsewhere_);
+    c_knew_ = memory_->snapshot();
     c_ = std::make_unique<Device>(volume_, elsewhere_, "c", on_the_clock());
     c_->start();
     c_->must_sync();
@@ -256,6 +258,50 @@ TEST_F(LateNewsTest, ACheckpointThatLacksThemIsNoHindrance) {
   settle({a_.get(), b_.get(), before.get(), after.get()});
   expect_equal({a_.get(), b_.get(), before.get(), after.get()});
   expect_nothing_lost();
+}
+
+// The records that a late one sorts below are read from archives, and make the same of it everywhere.
+TEST_F(LateNewsTest, TheyGetTheirPlaceAmongArchivedRecords) {
+  SyncOptions eager = on_the_clock();
+  eager.checkpoint_from = 1;
+  eager.checkpoint_look = milliseconds(20);
+  eager.collect_every = std::chrono::days(1000);
+  eager.archive_from = 1;
+  eager.archive_bytes = 64 << 10;
+  go_on_without_c(eager);
+  b_->stop();
+  wait_until([&] {
+    for (const std::string& key : keys(kHintPrefix))
+      if (auto name = parse_checkpoint_hint(key); name && name->stamp + 2 > newest_stamp(*a_)) return true;
+    return false;
+  });
+  uint64_t records = 0;
+  for (const LogTail& tail : a_->logs()) records += tail.number;
+  wait_until([&] {  // it may be collecting by itself
+    (void)a_->sync_engine().collect({Nanos(0), false, false, {}}, {}, {});
+    return keys(kLogPrefix).size() <= records / 3;
+  });
+  EXPECT_GT(keys(kArchivePrefix).size(), 0u);
+  b_->start();
+  work_of_c();
+  // Without the objects of records that c has seen.
+  for (const auto& [key, object] : elsewhere_->snapshot()) {
+    const bool by_c = !memory_->snapshot().contains(key) && (!c_knew_.contains(key));
+    if (by_c) memory_->plant(key, object);
+  }
+  carry(*memory_, *elsewhere_);
+  c_->start();
+  settle({a_.get(), b_.get(), c_.get()});
+  carry_on_both_sides();
+  settle({a_.get(), b_.get(), c_.get()});
+  auto d = device("d");
+  expect_equal({a_.get(), b_.get(), c_.get(), d.get()});
+  for (const std::string& key : keys(kHintPrefix))
+    if (parse_checkpoint_hint(key)) memory_->erase(key);
+  auto e = device("e");
+  expect_equal({a_.get(), e.get()});
+  expect_nothing_lost();
+  EXPECT_EQ(a_->problems() + b_->problems() + d->problems() + e->problems(), "");
 }
 
 // While the store does not show what has to be read again, nothing changes and nothing is forgotten.
