@@ -17,7 +17,6 @@ constexpr uint64_t kCarryLive = 64 << 10;    // bytes of frames that ride inside
 constexpr uint64_t kCarrySpans = 128 << 10;  // with what lies between them
 constexpr Nanos kWatchChanges = std::chrono::milliseconds(100);
 constexpr Nanos kLookAround = std::chrono::seconds(60);
-constexpr Nanos kAcknowledgeEvery = std::chrono::hours(1);
 constexpr Nanos kCloseWithin = std::chrono::seconds(10);
 constexpr int kQuietRounds = 3;
 constexpr char kDiskProblem[] = "disk publish";
@@ -71,6 +70,9 @@ Result<void> Publisher::load() {
     before = name;
   }
   if (before && c_.tails.find(before->log)) c_.own.follow(*before);
+  // What a run that was cut off had applied and not acknowledged, others wait for still.
+  if (auto tail = left_open(); tail && !c_.tails.to_quote(tail->log, tail->seen, false).empty())
+    c_.unacknowledged_since = std::max<int64_t>(1, c_.clock.monotonic().count());
   pending_ = true;  // the first round finds out
   return {};
 }
@@ -101,16 +103,19 @@ std::optional<WallTime> Publisher::last_published() const {
   return last_published_;
 }
 
-bool Publisher::acknowledgement_due() const {
-  int64_t since = c_.unacknowledged_since;
-  if (since == 0) return false;
-  Nanos now = c_.clock.monotonic();
-  if (now - Nanos(since) < kAcknowledgeEvery || now - last_own_record_ < kAcknowledgeEvery) return false;
+std::optional<Nanos> Publisher::acknowledgement_in() const {
+  const int64_t since = c_.unacknowledged_since;
+  if (since == 0) return std::nullopt;
   // Nobody waits for a device whose log is ended.
-  if (c_.own.newest()) return true;
+  if (!c_.own.newest() && !left_open()) return std::nullopt;
+  const Nanos from = std::max(Nanos(since), last_own_record_);
+  return std::max(from + c_.options.acknowledge_after - c_.clock.monotonic(), Nanos(0));
+}
+
+std::optional<LogTail> Publisher::left_open() const {
   auto before = c_.own.predecessor();
   auto tail = before ? c_.tails.find(*before) : std::nullopt;
-  return tail && tail->open();
+  return tail && tail->open() ? tail : std::nullopt;
 }
 
 // Also looks whether work goes on: the replica tells only of the first change.
@@ -118,7 +123,7 @@ Nanos Publisher::until_due() {
   Nanos now = c_.clock.monotonic();
   if (retry_at_) return *retry_at_ - now;
   if (outgoing_bytes_ > 0 || c_.hint_missing) return Nanos(0);
-  if (!pending_ && !unfinished_) return acknowledgement_due() ? Nanos(0) : kLookAround;
+  if (!pending_ && !unfinished_) return std::min(kLookAround, acknowledgement_in().value_or(kLookAround));
   uint64_t changes = c_.replica.counters().changes;
   if (changes != changes_seen_ || !pace_.due()) pace_.changed(now, changes - changes_published_);
   changes_seen_ = changes;
@@ -152,8 +157,8 @@ void Publisher::run(std::stop_token stop) {
 Result<void> Publisher::cycle(std::stop_token stop) {
   if (c_.revoked) return fail(Code::kNotPermitted, "this device has been revoked, and publishes nothing any more");
   TRYV(send_outgoing(stop));
-  if (acknowledgement_due() && !pending_ && !unfinished_) {
-    TRYV(look_for_news(stop, kAcknowledgeEvery));
+  if (acknowledgement_in() == Nanos(0) && !pending_ && !unfinished_) {
+    TRYV(look_for_news(stop, c_.options.acknowledge_after));
     TRYV(publish_empty(Kind::kAcknowledge));
     return send_outgoing(stop);
   }

@@ -57,7 +57,10 @@ class Publisher {
 
   void run(std::stop_token stop);
   Nanos until_due();
-  bool acknowledgement_due() const;
+  // Until others are to be told that news was applied here; nullopt: nobody waits for that.
+  std::optional<Nanos> acknowledgement_in() const;
+  // The log of the run before, when it was not closed.
+  std::optional<LogTail> left_open() const;
   Result<void> cycle(std::stop_token stop);
   Result<void> publish_pending(std::stop_token stop);
   Result<void> look_for_news(std::stop_token stop, Nanos at_most_old);

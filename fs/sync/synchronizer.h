@@ -36,6 +36,8 @@ struct SyncOptions {
   // A device that has not closed its log and wrote nothing for this long, by its clock and ours, is not waited for any more
   // when history is dropped and the store is tidied. What it brings later gets its place all the same.
   Nanos silent_after = std::chrono::days(60);
+  // Others are told by a record of its own that their news was applied here, when nothing else was published for so long.
+  Nanos acknowledge_after = std::chrono::hours(1);
   // A checkpoint is written when replaying what came after the last one would cost a new device so many bytes, counting
   // 128 KiB for each record (or half of the last one's size, if that is more); 0: never. How often that is looked at.
   uint64_t checkpoint_from = 8 << 20;

@@ -386,6 +386,26 @@ TEST_F(SynchronizerTest, StoppedAtEveryStep) {
   }
 }
 
+// Others wait for it, also when the run that applied the news ended before it had said so.
+TEST_F(SynchronizerTest, WhatARunThatWasCutOffHadAppliedIsAcknowledgedByTheNext) {
+  auto a = device("a"), b = device("b");
+  b->write("of b", text(100, 1));
+  settle({a.get(), b.get()});
+  a->write("of a", text(100, 2));
+  a->must_sync();
+  wait_until([&] { return b->find("of a").has_value(); });
+  b->stop(false);
+  const size_t before = keys(kLogPrefix).size();
+  SyncOptions soon = quick_options();
+  soon.acknowledge_after = milliseconds(100);
+  Device next(volume_, memory_, "b", soon);
+  next.copy_state_from(*b);
+  next.start();
+  wait_until([&] { return keys(kLogPrefix).size() > before; });
+  next.must_sync();
+  EXPECT_EQ(keys(kLogPrefix).size(), before + 1);  // once
+}
+
 TEST_F(SynchronizerTest, ACopiedStateDirectoryGoesOnAsAnother) {
   auto a = device("a");
   a->write("before", text(1000, 1));
