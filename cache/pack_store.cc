@@ -154,9 +154,10 @@ struct PackStore::Impl {
   mutable Mutex mutex{Rank::kPacks};
   CondVar changed;  // anything below that somebody may wait for
   std::map<ObjectId, UnfinishedPtr> unfinished GUARDED_BY(mutex);
-  UnfinishedPtr open_pack GUARDED_BY(mutex);  // null when there is none
-  bool making GUARDED_BY(mutex) = false;      // a thread makes the next open pack
-  UnfinishedPtr spare GUARDED_BY(mutex);      // the next open pack, empty; syncs make it, so that its name is durable
+  UnfinishedPtr open_pack GUARDED_BY(mutex);            // null when there is none
+  bool making GUARDED_BY(mutex) = false;                // a thread makes the next open pack
+  UnfinishedPtr spare GUARDED_BY(mutex);                // the next open pack, empty; syncs make it
+  bool spare_named GUARDED_BY(mutex) = false;           // its name is durable
   std::vector<UnfinishedPtr> closed GUARDED_BY(mutex);  // since the last rotate(), oldest first
 
   // Group sync. Rounds run one at a time; a caller is served by the first round that begins after it came.
@@ -224,6 +225,7 @@ Result<PackStore::Impl::Place> PackStore::Impl::reserve(uint32_t length) {
       }
       if (spare) {
         open_pack = std::exchange(spare, nullptr);
+        names_dirty |= !std::exchange(spare_named, false);
         open_pack->keys = &keys.newest();
         unfinished[open_pack->file->id()] = open_pack;
         continue;
@@ -286,7 +288,7 @@ void PackStore::Impl::make_spare() {
 
 Result<void> PackStore::Impl::sync() {
   std::vector<UnfinishedPtr> packs;
-  bool names, no_spare;
+  bool names, no_spare, name_spare;
   uint64_t round;
   size_t bytes;
   {
@@ -307,13 +309,20 @@ Result<void> PackStore::Impl::sync() {
     packs = std::exchange(dirty_packs, {});
     for (const UnfinishedPtr& pack : packs) pack->dirty = false;
     no_spare = !spare;
-    names = std::exchange(names_dirty, false) || no_spare;
+    name_spare = !spare_named;
+    names = std::exchange(names_dirty, false);
     names_in_round = names;
     bytes = unsynced;
     in_round = std::exchange(recent, {});
   }
   if (no_spare) make_spare();
-  auto result = names ? files->sync_new() : Result<void>{};
+  Result<void> result;
+  if (names || name_spare) {
+    result = files->sync_new();
+    MutexLock lock(mutex);
+    spare_named = result && spare;
+    if (result) names_in_round = false;
+  }
   if (result) result = sync_files(packs);
 
   MutexLock lock(mutex);

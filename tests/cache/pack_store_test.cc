@@ -243,7 +243,18 @@ TEST_F(PackStoreTest, TheNextPackHasADurableNameAlready) {
   EXPECT_EQ(store_->rotate().size(), 1u);
   FrameRef next = append(noise(1000, 2));
   EXPECT_TRUE(store_->take_recent());  // in place of a sync, which a pack with a new name needs
+  EXPECT_EQ(store_->local_packs()->size(), 2u);
+  // Nor is it in anybody's way that the one after it is made.
+  append(noise(1000, 3));
+  bool served = false;
+  arm_failpoint("pack.sync", [&]() -> Result<void> {
+    append(noise(1000, 4));
+    served = store_->take_recent().has_value();
+    return {};
+  });
   EXPECT_OK(store_->sync());
+  EXPECT_TRUE(served);
+  arm_failpoints("");
   EXPECT_EQ(store_->local_packs()->size(), 2u);
   EXPECT_TRUE(store_->rotate() == std::vector<ObjectId>{next.pack});
   // What was made ready and not used goes with the store.
