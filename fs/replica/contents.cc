@@ -41,7 +41,8 @@ std::shared_ptr<WrittenFile> Replica::Impl::find_or_make_file(Ino ino) {
   if (!slot) {
     slot = std::make_shared<WrittenFile>();
     file_count = files.size();
-    dirty_since.emplace_back(options.clock->monotonic(), ino);
+    slot->since = options.clock->monotonic();
+    dirty_since.emplace_back(slot->since, ino);
   }
   return slot;
 }

@@ -45,6 +45,7 @@ struct WrittenFile {
   bool keep_times GUARDED_BY(mutex) = false;  // the kernel sends the times
   WallTime written GUARDED_BY(mutex);         // last write, when it does not
   bool gone GUARDED_BY(mutex) = false;
+  Nanos since{};  // of its place in `dirty_since`; guarded by what guards that
 };
 
 // Applies changes to `rows`; `touched` takes what undoes them.
@@ -111,8 +112,9 @@ struct Replica::Impl {
   SharedMutex freeze{Rank::kFreeze};
   Mutex files_mutex{Rank::kLeaf};
   std::unordered_map<Ino, std::shared_ptr<WrittenFile>> files GUARDED_BY(files_mutex);
-  std::deque<std::pair<Nanos, Ino>> dirty_since GUARDED_BY(files_mutex);  // oldest first; may name clean files
-  std::atomic<size_t> file_count{0};                                      // of `files`
+  std::deque<std::pair<Nanos, Ino>> dirty_since
+      GUARDED_BY(files_mutex);        // oldest first; may name files that are not any more
+  std::atomic<size_t> file_count{0};  // of `files`
   std::atomic<size_t> dirty_bytes{0};
   std::atomic<uint64_t> drops{0};  // of written data that rows say now, or that nothing does
   // What was sealed while somebody streams a file, and is not named by the rows yet: name_sealed() does that when a sync of the

@@ -322,6 +322,9 @@ void Replica::Impl::seal_loop(std::stop_token stop) {
         bool tight = dirty_bytes.load() > options.dirty_limit / 2;
         if (!tight && options.clock->monotonic() - since < kSealAfter) break;
         dirty_since.pop_front();
+        // A stream makes an entry with each mebibyte: what is in memory by now is younger, and has one of its own.
+        auto file = files.find(oldest);
+        if (file == files.end() || file->second->since != since) continue;
         ino = oldest;
       }
       bool orphan;
@@ -331,7 +334,10 @@ void Replica::Impl::seal_loop(std::stop_token stop) {
       }
       Result<void> sealed = orphan && dirty_bytes.load() < options.dirty_limit / 2 ? Result<void>{} : seal_file(*ino);
       MutexLock lock(files_mutex);
-      if (files.contains(*ino)) dirty_since.emplace_back(options.clock->monotonic(), *ino);
+      if (auto file = files.find(*ino); file != files.end()) {
+        file->second->since = options.clock->monotonic();
+        dirty_since.emplace_back(file->second->since, *ino);
+      }
       if (!sealed) break;
       if (stop.stop_requested()) return;
     }
