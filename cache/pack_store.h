@@ -68,14 +68,13 @@ class PackStore {
   static Result<std::unique_ptr<PackStore>> open(const std::string& dir, const VolumeId& volume, const KeyRing& keys);
   ~PackStore();
 
-  // Seals `plain` (1..kFrameMax bytes) at the end of the open pack, making one when there is none, it is full, or it is not
-  // of the newest epoch. The
-  // bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo: nothing was appended, and
-  // it may be tried again. kInvalid: another size of `plain`.
   enum class Use {
     kAtOnce,     // the journal may name the frame as soon as it is appended
     kAfterSync,  // nothing names it before a sync() that began later, or use_unsynced()
   };
+  // Seals `plain` (1..kFrameMax bytes) at the end of the open pack, making one when there is none, it is full, or it is not
+  // of the newest epoch. The bytes are with the kernel when it returns, not durable: sync() makes them. kNoSpace, kIo:
+  // nothing was appended, and it may be tried again. kInvalid: another size of `plain`.
   Result<FrameRef> append(BytesView plain, Use use = Use::kAtOnce);
   // To be called before the journal names, after all, frames for use after a sync that no sync() covers yet.
   void use_unsynced();

@@ -15,7 +15,8 @@ using model::Inode;
 namespace {
 
 constexpr size_t kSealFrom = 1 << 20;  // a file with this much written data has its whole frames sealed
-constexpr int kReadAttempts = 4;       // a frame can move between looking it up and reading it
+constexpr auto kKeysComeWithin = std::chrono::seconds(5);
+constexpr int kReadAttempts = 4;  // a frame can move between looking it up and reading it
 
 // PackStore::append(), which throws nothing.
 Result<FrameRef> append_frame(PackStore& packs, BytesView plain, PackStore::Use use) {
@@ -197,6 +198,10 @@ Result<void> Replica::Impl::seal_everything(bool with_unlinked) {
     MutexLock lock(files_mutex);
     inos.reserve(files.size());
     for (const auto& [since, ino] : dirty_since) inos.push_back(ino);  // in the order of writing: neighbours stay so
+    // One that seal_loop() is about to seal has no entry now, and is waited for at its mutex.
+    const std::set<Ino> listed(inos.begin(), inos.end());
+    for (const auto& [ino, file] : files)
+      if (!listed.contains(ino)) inos.push_back(ino);
   }
   for (Ino ino : inos) {
     if (!with_unlinked) {
@@ -342,6 +347,16 @@ Result<uint64_t> Replica::seek_hole(Ino ino, uint64_t offset) {
   return model::seek_hole(*impl_->known_rows, ino, offset);
 }
 
+bool Replica::Impl::keys_may_come() {
+  const auto now = std::chrono::steady_clock::now();
+  MutexLock lock(no_key_mutex);
+  if (const size_t keys_now = keys.epochs->size(); keys_now != no_key_with) {
+    no_key_with = keys_now;
+    no_key_since = now;
+  }
+  return now - no_key_since < kKeysComeWithin;
+}
+
 // Fills `out` with the extent's bytes; adds to `missing` instead when they are not here.
 Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::vector<Missing>& missing) {
   bool whole = e.skip == 0 && e.length == e.frame_length;
@@ -354,7 +369,7 @@ Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::
       // A cached range that does not open is dropped and fetched again; only the store's copy can be damage. What no store
       // has yet is damage here. What was sealed so (under a key that is not here) comes from the store as it is.
       TRY(bool sealed_so, packs->has_hash(e.frame));
-      if (sealed_so) return read;
+      if (sealed_so && !keys_may_come()) return read;
       TRY(auto place, known_rows->get(place_key(e.frame.pack)));
       if (!place) return fail(read.error().in("pack " + e.frame.pack.str() + ", not uploaded yet"));
       TRYV(packs->drop_range(e.frame.pack, e.frame.offset, e.frame.length));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -147,6 +148,10 @@ struct Replica::Impl {
   // it comes to where it says that they are in the store.
   std::map<ObjectId, Lsn> placed GUARDED_BY(unsent_mutex);
 
+  Mutex no_key_mutex{Rank::kLeaf};
+  size_t no_key_with GUARDED_BY(no_key_mutex) = 0;  // so many keys are known, and do not open something,
+  std::chrono::steady_clock::time_point no_key_since GUARDED_BY(no_key_mutex);  // found out then
+
   // --- background work
   Mutex work_mutex{Rank::kLeaf};
   CondVar work_wake;  // waiting workers
@@ -264,6 +269,9 @@ struct Replica::Impl {
   void drop_written(WrittenFile& file, uint64_t offset, uint64_t length) REQUIRES(file.mutex);
   void remove_if_clean(Ino ino, WrittenFile& file) REQUIRES(file.mutex);
   Result<void> read_extent(const model::Extent& extent, MutableBytes out, std::vector<Missing>& missing);
+  // Whether it is worth asking again for what no key opens: a device that was mounted with an older key gets the newer ones
+  // from its slot in a moment.
+  bool keys_may_come();
   template <typename Op>
   Result<void> change_contents(Ino ino, Op&& op);
 

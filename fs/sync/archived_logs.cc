@@ -32,6 +32,9 @@ bool without_gaps(const std::vector<ObjectInfo>& found) {
   return last > 0;
 }
 
+// What may be otherwise in a moment; the rest is no reason to go without all other records, too.
+bool is_passing(const Error& error) { return error.retryable() || error.code() == Code::kCancelled; }
+
 }  // namespace
 
 std::vector<ArchivedLogs::Place> ArchivedLogs::places(const RecordName& name) const {
@@ -46,16 +49,12 @@ std::vector<ArchivedLogs::Place> ArchivedLogs::places(const RecordName& name) co
   return out;
 }
 
-// Null: it cannot be used, now or ever.
+// Null: it cannot be used. An error: that is not known now.
 Result<std::shared_ptr<const ArchivedLogs::Archive>> ArchivedLogs::open(const ObjectId& id, uint64_t size,
                                                                         const std::stop_token& stop) {
-  auto use = [&](BytesView beginning) {
-    auto index = decode_archive_index(id, beginning);
-    const bool good = index && index->object_size == size;
-    if (!good)
-      log_line(LogLevel::kWarning, "the archive of records " + id.str().substr(0, 8) + "... cannot be used: " +
-                                       (index ? "it is cut off, or longer than it says" : index.error().what()));
-    return good ? std::make_shared<const Archive>(Archive{id, std::move(*index)}) : nullptr;
+  auto refuse = [&](const std::string& why) {
+    log_line(LogLevel::kWarning, "the archive of records " + id.str().substr(0, 8) + "... cannot be used: " + why);
+    return std::shared_ptr<const Archive>();
   };
   if (auto kept = memory_.find ? memory_.find(id) : std::nullopt)
     if (auto index = decode_archive_index(id, *kept); index && index->object_size == size)
@@ -67,27 +66,38 @@ Result<std::shared_ptr<const ArchivedLogs::Archive>> ArchivedLogs::open(const Ob
     if (auto needed = archive_index_size(*beginning); needed && *needed > beginning->size())
       beginning = store_.get_range(key, 0, *needed, stop);
   if (!beginning && beginning.error().code() == Code::kNotFound) return std::shared_ptr<const Archive>();
-  if (!beginning) return fail(beginning.error());
-  auto archive = use(*beginning);
-  if (archive && memory_.keep) memory_.keep(id, BytesView(*beginning).first(*archive_index_size(*beginning)));
-  return archive;
+  if (!beginning && is_passing(beginning.error())) return fail(beginning.error());
+  if (!beginning) return refuse(beginning.error().what());
+  auto index = decode_archive_index(id, *beginning);
+  if (!index) return refuse(index.error().what());
+  if (index->object_size != size) return refuse("it is cut off, or longer than it says");
+  if (memory_.keep) memory_.keep(id, BytesView(*beginning).first(*archive_index_size(*beginning)));
+  return std::make_shared<const Archive>(Archive{id, std::move(*index)});
 }
 
 Result<void> ArchivedLogs::take_archives(const std::vector<ObjectInfo>& found, const std::stop_token& stop) {
   std::map<ObjectId, uint64_t> listed;
   for (const ObjectInfo& info : found)
     if (auto id = parse_archive_key(info.key)) listed.emplace(*id, info.size);
-  std::vector<ObjectId> gone;
+  std::vector<ObjectId> gone, changed;
   {
     MutexLock lock(mutex_);
-    for (const auto& [id, known] : known_)
-      if (listed.erase(id) == 0) gone.push_back(id);
+    for (const auto& [id, known] : known_) {
+      auto there = listed.find(id);
+      if (there == listed.end())
+        gone.push_back(id);
+      else if (there->second == known.archive->index.object_size)
+        listed.erase(there);
+      else
+        changed.push_back(id);  // to be opened anew
+    }
   }
   // A listing may show late what a former one has shown, so it is asked for by name.
   for (auto it = gone.begin(); it != gone.end();) {
     auto there = store_.get_range(archive_key(*it), 0, 1, stop);
-    if (!there && there.error().code() != Code::kNotFound) return fail(there.error());
-    it = there ? gone.erase(it) : it + 1;
+    const bool missing = !there && there.error().code() == Code::kNotFound;
+    if (!there && !missing && is_passing(there.error())) return fail(there.error());
+    it = missing ? it + 1 : gone.erase(it);
   }
   const std::vector<std::pair<ObjectId, uint64_t>> fresh(listed.begin(), listed.end());
   std::vector<std::optional<Result<std::shared_ptr<const Archive>>>> opened(fresh.size());
@@ -100,7 +110,8 @@ Result<void> ArchivedLogs::take_archives(const std::vector<ObjectInfo>& found, c
   for (const ObjectId& id : gone)
     if (memory_.forget) memory_.forget(id);
   MutexLock lock(mutex_);
-  for (const ObjectId& id : gone) known_.erase(id);
+  for (const std::vector<ObjectId>& former : {gone, changed})
+    for (const ObjectId& id : former) known_.erase(id);
   for (auto& archive : opened)
     if (archive && **archive)
       known_.try_emplace((**archive)->id, Known{**archive, std::vector<bool>((**archive)->index.records.size())});
@@ -217,6 +228,7 @@ Result<std::shared_ptr<const Bytes>> ArchivedLogs::piece(const PieceName& name, 
     auto oldest = pieces_.end();
     for (auto it = pieces_.begin(); it != pieces_.end(); ++it)
       if (it->second.bytes && (oldest == pieces_.end() || it->second.used < oldest->second.used)) oldest = it;
+    if (oldest == pieces_.end()) break;  // all others are on their way
     pieces_.erase(oldest);
   }
   return bytes;
@@ -234,13 +246,6 @@ Result<Bytes> ArchivedLogs::read(const Place& place, const std::stop_token& stop
     at += length;
   }
   return out;
-}
-
-Result<Bytes> ArchivedLogs::read_range(const Place& place, uint64_t offset, size_t length,
-                                       const std::stop_token& stop) {
-  if (offset >= place.record.size) return Bytes();
-  length = static_cast<size_t>(std::min<uint64_t>(length, place.record.size - offset));
-  return store_.get_range(archive_key(place.archive->id), place.record.offset + offset, length, stop);
 }
 
 template <typename FromArchive, typename FromObject>
@@ -289,7 +294,13 @@ Result<Bytes> ArchivedLogs::get(const std::string& key, size_t limit, std::stop_
 Result<Bytes> ArchivedLogs::get_range(const std::string& key, uint64_t offset, size_t length, std::stop_token stop) {
   auto name = parse_record_key(key);
   if (!name) return store_.get_range(key, offset, length, stop);
-  auto from_archive = [&](const Place& place, bool&) { return read_range(place, offset, length, stop); };
+  // The whole record, which is not large: only of that it is known whether it is sound.
+  auto from_archive = [&](const Place& place, bool& sound) -> Result<Bytes> {
+    TRY(Bytes bytes, read(place, stop));
+    sound = place.record.is(bytes);
+    const size_t first = static_cast<size_t>(std::min<uint64_t>(offset, bytes.size()));
+    return to_bytes(BytesView(bytes).subspan(first, std::min(length, bytes.size() - first)));
+  };
   return either(*name, stop, from_archive, [&] { return store_.get_range(key, offset, length, stop); });
 }
 

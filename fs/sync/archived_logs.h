@@ -46,7 +46,7 @@ class ArchivedLogs : public ObjectStore {
     std::vector<ObjectInfo> objects;  // of log/, as they are
     std::vector<std::shared_ptr<const Archive>> archives;
   };
-  // What is there, and where. An archive that is cut off, damaged or too new is not among them.
+  // What is there, and where. An archive that is cut off, damaged, too new or cannot be read is not among them.
   Result<Listing> look(std::stop_token stop);
 
  private:
@@ -73,7 +73,6 @@ class ArchivedLogs : public ObjectStore {
   void add_archived(std::vector<ObjectInfo>& found, const std::optional<LogId>& log) const;
   Result<std::vector<ObjectInfo>> list_log(const LogId& log, const std::string& prefix, const std::stop_token& stop);
   Result<Bytes> read(const Place& place, const std::stop_token& stop);
-  Result<Bytes> read_range(const Place& place, uint64_t offset, size_t length, const std::stop_token& stop);
   Result<std::shared_ptr<const Bytes>> piece(const PieceName& name, const std::stop_token& stop);
   // `from_archive` of a place; `from_object`.
   template <typename FromArchive, typename FromObject>

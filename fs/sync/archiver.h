@@ -1,10 +1,11 @@
 // Puts old records together into archives (record_archive.h), and deletes the objects that they were, so that a volume's logs
 // do not grow into millions of small objects.
 //
-// A record is put into one when it is applied here, at a moment at which everything that is known is below the stable line: so
-// all that are waited for have it, and hardly anybody will read it any more. Its own object goes when the archive was seen in the store so long ago (CollectOptions::grace), and at every look since,
-// and all of it has been read once more and is what is applied here. Nothing rests on who does it, nor on when: the records
-// are the same ones, in another place. Two devices that do it at once make two archives of the same records.
+// A record is put into one when it is applied here, and everything that was known a moment ago is below the stable line: so
+// all that are waited for have it, and hardly anybody will read it any more. (What came since may be among them: it is the
+// same there.) Its own object goes when the archive was seen in the store so long ago (CollectOptions::grace), and at every
+// look since, and all of it has been read once more and is what is applied here. Nothing rests on who does it, nor on when:
+// the records are the same ones, in another place. Two devices that do it at once make two archives of the same records.
 #pragma once
 
 #include <span>
@@ -22,7 +23,7 @@ class Archiver {
   Archiver(SyncContext& context, const CollectOptions& options, const std::stop_token& stop)
       : c_(context), options_(options), stop_(stop) {}
 
-  // At a moment at which everything that is known is applied here, and below the stable line. Adds up what was done.
+  // After the collector's moment. Adds up what was done.
   Result<void> run(Collection& sums);
 
  private:

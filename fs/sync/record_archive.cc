@@ -79,7 +79,7 @@ Result<size_t> archive_index_size(BytesView beginning) {
   if (version != kArchiveVersion)
     return fail(Code::kTooNew,
                 "the archive of records has version " + std::to_string(version) + ": written by a later coffer");
-  if (length > kArchiveMax) return damaged();
+  if (length > kArchiveIndexMax) return damaged();
   return kHeader + length + Hash::kSize;
 }
 
@@ -95,6 +95,7 @@ Result<ArchiveIndex> decode_archive_index(const ObjectId& archive, BytesView beg
   out.object_size = size;
   const size_t logs = in.count(kLogMin);
   std::optional<LogId> former;
+  uint64_t sizes = 0;
   for (size_t i = 0; i < logs && in.ok(); ++i) {
     const LogId log = in.id<LogId>();
     const size_t count = in.count(kEntryMin);
@@ -113,10 +114,12 @@ Result<ArchiveIndex> decode_archive_index(const ObjectId& archive, BytesView beg
       if (step == 0 || number < step || entry.size > kArchivedRecordMax || entry.offset > kArchiveMax) in.fail();
       entry.offset += size;
       out.object_size = std::max(out.object_size, entry.offset + entry.size);
+      sizes += entry.size;
       out.records.push_back(entry);
     }
   }
   if (!in.at_end() || out.records.empty() || out.object_size > kArchiveMax) return damaged();
+  if (sizes != out.object_size - size) return damaged();  // one lies behind the other, and there is nothing else
   return out;
 }
 

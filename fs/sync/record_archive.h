@@ -14,8 +14,8 @@
 //                                        | offset varint, from the first record's first byte | size varint ) )
 //
 // An archive is no more than a place: who reads a record from it checks it as if it lay by itself, and what the index
-// tells, the names of the objects told the store before. So nothing of it is sealed once more, and the hashes are only there to tell
-// damage.
+// tells, the names of the objects told the store before. So nothing of it is sealed once more, and the hashes are only
+// there to tell damage.
 #pragma once
 
 #include <span>
@@ -31,6 +31,7 @@ namespace coffer {
 
 inline constexpr uint16_t kArchiveVersion = 1;
 inline constexpr size_t kArchiveMax = 64 << 20;        // of the object; larger ones are passed over
+inline constexpr size_t kArchiveIndexMax = 1 << 20;    // of its index; as many as there can be records of 4 KiB
 inline constexpr size_t kArchivedRecordMax = 1 << 20;  // larger ones are not worth it
 inline constexpr size_t kArchiveFirstRead = 64 << 10;  // bytes that hold the index of most
 

@@ -16,6 +16,7 @@ constexpr uint64_t kPublishAfter = 32 << 20;  // bytes that were sealed
 constexpr size_t kPublishPlaces = 4096;       // or that many; the lock is held while they are published (publishing.cc)
 constexpr Nanos kKeysEvery = std::chrono::seconds(1);
 constexpr Nanos kTick = std::chrono::milliseconds(200);
+constexpr int kDropRounds = 60;
 constexpr char kProblem[] = "rewriting";
 
 // Of several million frames, which are shown more than once has to fit into memory; two of one name cost nothing but that.
@@ -101,9 +102,12 @@ void Rewriter::run(std::stop_token stop) {
     auto now = state();
     if (!now || now->phase == Phase::kDone) {
       drop_fetched();
+      // What was sealed anew once more meanwhile, or removed, never goes this way: eviction has it.
+      if (++rounds_done_ > kDropRounds) fetched_.clear();
       wait(fetched_.empty() ? std::chrono::hours(1) : kKeysEvery);
       continue;
     }
+    rounds_done_ = 0;
     auto done = pass(stop);
     if (stop.stop_requested()) break;
     if (done) {

@@ -99,6 +99,7 @@ class Rewriter {
   std::set<FrameRef> unreadable_;  // in this pass
   std::optional<Error> trouble_;   // of the first of these
   std::set<FrameRef> fetched_;     // here only for this
+  int rounds_done_ = 0;            // since all is done: that it was tried to drop these
   uint64_t since_publish_ = 0;     // bytes that were sealed
   size_t places_ = 0;              // that were led to them since
   uint64_t sealed_in_pass_ = 0;

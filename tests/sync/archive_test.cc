@@ -209,6 +209,8 @@ TEST_F(ArchivedLogsTest, WhatIsDamagedThereIsReadElsewhereIfItCan) {
   put_archive(records);
   ASSERT_OK(store.list(kLogPrefix));
   expect_all(records, store);
+  TAKE(end, store.get_range(name.key(), kSize - 1, 1));  // of the other archive
+  EXPECT_EQ(end, Bytes(1, bytes.back()));
   memory_->erase(first);  // between a listing and reading
   expect_all(records, store);
 
@@ -218,6 +220,27 @@ TEST_F(ArchivedLogsTest, WhatIsDamagedThereIsReadElsewhereIfItCan) {
   TAKE(ArchivedLogs::Listing listing, fresh.look({}));
   EXPECT_EQ(listing.archives.size(), 1u);  // not the one that is cut off
   expect_all(records, fresh);
+  TAKE(listing, store.look({}));
+  EXPECT_EQ(listing.archives.size(), 1u);  // nor for who knew it when it was whole
+}
+
+TEST_F(ArchivedLogsTest, OneThatCannotBeReadKeepsNobodyFromTheRest) {
+  Records records = all();
+  records.resize(100);
+  const std::string first = archive_key(put_archive(std::span(records).first(60)));
+  put_archive(std::span(records).subspan(60));
+  auto faults = std::make_shared<FaultStore>(memory_, [&](const FaultCall& call) {
+    Fault fault;
+    if (call.operation == StoreOperation::kGet && call.key == first) fault.fail_before = Code::kDenied;
+    return fault;
+  });
+  ArchivedLogs store(*faults);
+  TAKE(auto found, store.list(kLogPrefix));
+  EXPECT_EQ(keys_of(found).size(), 40u);
+  faults->set_hook(nullptr);
+  TAKE(found, store.list(kLogPrefix));  // it is looked at again
+  EXPECT_EQ(keys_of(found).size(), 100u);
+  expect_all(records, store);
 }
 
 // ---- Devices

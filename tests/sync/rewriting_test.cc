@@ -364,7 +364,7 @@ TEST_F(RewritingTest, WhatNoKeyOpensIsToldAndTriedAgain) {
   wait_until([&] { return b->problems().find("none of the keys of 2 epochs opens it") != std::string::npos; });
   EXPECT_GT(state(*b).stuck_bytes, 0u);
   EXPECT_EQ(b->read("good").value(), noise(300'000, 1));
-  EXPECT_CODE(Code::kCorrupt, b->read("bad"));  // and is not fetched again and again
+  EXPECT_CODE(Code::kCorrupt, b->read("bad"));  // and is not fetched for ever
   b->replica().key_ring().add(lost);
   wait_until_done(*b);
   enough.request_stop();
