@@ -368,8 +368,10 @@ Result<void> Replica::Impl::read_extent(const Extent& e, MutableBytes out, std::
     if (!read && read.error().code() == Code::kCorrupt) {
       // A cached range that does not open is dropped and fetched again; only the store's copy can be damage. What no store
       // has yet is damage here. What was sealed so (under a key that is not here) comes from the store as it is.
-      TRY(bool sealed_so, packs->has_hash(e.frame));
-      if (sealed_so && !keys_may_come()) return read;
+      auto sealed_so = packs->has_hash(e.frame);
+      // It may have gone since.
+      if (!sealed_so && sealed_so.error().code() != Code::kNotFound) return fail(sealed_so.error());
+      if (sealed_so && *sealed_so && !keys_may_come()) return read;
       TRY(auto place, known_rows->get(place_key(e.frame.pack)));
       if (!place) return fail(read.error().in("pack " + e.frame.pack.str() + ", not uploaded yet"));
       TRYV(packs->drop_range(e.frame.pack, e.frame.offset, e.frame.length));
