@@ -9,8 +9,7 @@ namespace {
 
 constexpr char kTodo[] =
     "The records in it of which nothing else is in the store are told as missing or damaged, each by itself; a device "
-    "that "
-    "still has one puts it back (`coffer check --repair`). Ask whoever runs the store for the object.";
+    "that still has one puts it back (`coffer check --repair`). Ask whoever runs the store for the object.";
 
 }  // namespace
 

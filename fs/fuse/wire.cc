@@ -100,6 +100,15 @@ ssize_t write_message(int fd, iovec* iov, int count, void* user_data) {
   return ::writev(fd, iov, count);
 }
 
+void hand_over(fuse_session* session, MutableBytes message) {
+  message_read = message;
+  fuse_buf buffer{};
+  buffer.mem = message.data();
+  buffer.size = message.size();
+  fuse_session_process_buf(session, &buffer);
+  message_read = {};
+}
+
 }  // namespace
 
 bool request_kills_privileges() { return kills_privileges; }
@@ -116,22 +125,12 @@ std::optional<fuse_ino_t> written_file(BytesView message) {
 
 void process_message(fuse_session* session, MutableBytes message) {
   look_at(message.data(), message.size());
-  message_read = message;
-  fuse_buf buffer{};
-  buffer.mem = message.data();
-  buffer.size = message.size();
-  fuse_session_process_buf(session, &buffer);
-  message_read = {};
+  hand_over(session, message);
 }
 
 void process_again(fuse_session* session, RawRequest& request) {
   kills_privileges = request.kills_privileges;
-  message_read = request.message;
-  fuse_buf buffer{};
-  buffer.mem = request.message.data();
-  buffer.size = request.message.size();
-  fuse_session_process_buf(session, &buffer);
-  message_read = {};
+  hand_over(session, request.message);
 }
 
 const fuse_custom_io& wire_io() {

@@ -1,6 +1,7 @@
 #include "fs/sync/rewriter.h"
 
 #include <algorithm>
+#include <future>
 
 #include "base/failpoint.h"
 #include "base/thread.h"
@@ -243,21 +244,11 @@ Result<bool> Rewriter::is_old(const Extent& extent, const std::stop_token& stop)
 
 // Afterwards it is here, or among what is unreadable. An error: the store is away.
 Result<void> Rewriter::fetch(std::vector<Missing> missing, const std::stop_token& stop) {
-  struct Answer {
-    Mutex mutex{Rank::kLeaf};
-    CondVar come;
-    std::optional<Result<void>> outcome GUARDED_BY(mutex);
-  };
   auto get = [&](std::vector<Missing> some) -> Result<void> {
-    auto answer = std::make_shared<Answer>();
-    fetches_.fetch(std::move(some), stop, [answer](Result<void> r) {
-      MutexLock lock(answer->mutex);
-      answer->outcome = std::move(r);
-      answer->come.notify_all();
-    });
-    MutexLock lock(answer->mutex);
-    while (!answer->outcome) answer->come.wait(answer->mutex);
-    return std::move(*answer->outcome);
+    auto promise = std::make_shared<std::promise<Result<void>>>();
+    auto answer = promise->get_future();
+    fetches_.fetch(std::move(some), stop, [promise](Result<void> r) { promise->set_value(std::move(r)); });
+    return answer.get();
   };
   auto done = get(missing);
   // One by one, to find out which it is.

@@ -99,6 +99,16 @@ class LateNewsTest : public DevicesTest {
     carry(*elsewhere_, *memory_);
     carry(*memory_, *elsewhere_);
   }
+  // What c brings reaches everybody, and one who is new: that one.
+  std::unique_ptr<Device> meet_again() {
+    c_->start();
+    settle({a_.get(), b_.get(), c_.get()});
+    carry_on_both_sides();
+    settle({a_.get(), b_.get(), c_.get()});
+    auto fresh = device("d");
+    expect_equal({a_.get(), b_.get(), c_.get(), fresh.get()});
+    return fresh;
+  }
   void expect_nothing_lost() {
     std::multiset<std::string> contents;
     for (const auto& [name, content] : a_->tree()) contents.insert(content);
@@ -121,12 +131,7 @@ TEST_F(LateNewsTest, TheyGetTheirPlaceInTheOrder) {
   EXPECT_LE(newest_stamp(*(c_->open(), c_)), a_->replica().stable());
   c_->stop();
   carry_on_both_sides();
-  c_->start();
-  settle({a_.get(), b_.get(), c_.get()});
-  carry_on_both_sides();
-  settle({a_.get(), b_.get(), c_.get()});
-  auto d = device("d");
-  expect_equal({a_.get(), b_.get(), c_.get(), d.get()});
+  auto d = meet_again();
   expect_nothing_lost();
   EXPECT_EQ(a_->problems() + b_->problems() + d->problems(), "");
 
@@ -290,12 +295,7 @@ TEST_F(LateNewsTest, TheyGetTheirPlaceAmongArchivedRecords) {
     if (by_c) memory_->plant(key, object);
   }
   carry(*memory_, *elsewhere_);
-  c_->start();
-  settle({a_.get(), b_.get(), c_.get()});
-  carry_on_both_sides();
-  settle({a_.get(), b_.get(), c_.get()});
-  auto d = device("d");
-  expect_equal({a_.get(), b_.get(), c_.get(), d.get()});
+  auto d = meet_again();
   for (const std::string& key : keys(kHintPrefix))
     if (parse_checkpoint_hint(key)) memory_->erase(key);
   auto e = device("e");
